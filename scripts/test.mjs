@@ -1,0 +1,50 @@
+// `npm test`: set-up, Chromium, types, lint, then every test on its host. Arguments go to Vitest: npm test -- --project node delivery
+// The last line is `N passed, N failed`; a check that fails counts as one. A skipped test is a failure of the run.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { chromium } from './chromium.mjs'
+import { setup, tool } from './setup.mjs'
+import { typecheck } from './typecheck.mjs'
+
+const args = process.argv.slice(2)
+const results = mkdtempSync(join(tmpdir(), 'stepwell-test-'))
+let passed = 0
+let failed = 0
+let skipped = 0
+
+/** @param {{ status: string }} test */
+const isFailed = (test) => test.status === 'failed'
+
+/** @param {string} what */
+function fail(what) {
+  failed += 1
+  console.error(`\nFAILED: ${what}`)
+}
+
+try {
+  setup()
+  const CHROME_PATH = chromium()
+  if (!(await typecheck())) fail('the type check (npm run typecheck)')
+  if ((await tool('oxlint/bin/oxlint', ['--type-aware', '--quiet'])) !== 0) fail('the lint (npm run lint)')
+  const file = join(results, 'vitest.json')
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
+  const code = await tool('vitest/vitest.mjs', ['run', ...reporters, ...args], { CHROME_PATH })
+  const report = JSON.parse(readFileSync(file, 'utf8'))
+  const byName = args.some((arg) => arg === '-t' || arg.startsWith('--testNamePattern'))
+  passed += report.numPassedTests
+  failed += report.numFailedTests
+  // With -t, Vitest calls skipped whatever the pattern leaves out.
+  skipped += byName ? 0 : report.numPendingTests + report.numTodoTests
+  for (const suite of report.testResults) {
+    if (suite.status === 'failed' && !suite.assertionResults.some(isFailed)) fail(suite.name)
+  }
+  if (code !== 0 && failed === 0) fail('Vitest (see above)')
+  if (passed + failed === 0) fail('there was no test to run')
+  if (skipped > 0) console.error('\nFAILED: tests were skipped, and here each one has to run')
+} catch (error) {
+  fail(error instanceof Error ? error.message : String(error))
+}
+rmSync(results, { recursive: true, force: true })
+console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+process.exit(failed === 0 && skipped === 0 ? 0 : 1)

@@ -1,0 +1,95 @@
+// The one client interface for local, edge and remote runs, typed from the definitions.
+
+import type { BlobRef } from './blob-ref.ts'
+import type { AnyWorkflow, WorkflowInput, WorkflowOutput, WorkflowSignals } from './define.ts'
+import type { Duration } from './duration.ts'
+import type { EntryView } from './journal/view.ts'
+import type { RunSummary } from './journal/summary.ts'
+import type { SchemaInput } from './schema.ts'
+
+export interface StartOptions {
+  /** 1 to 128 of letters, digits, `.` `_` `-` `~` `:`. Default: random, or derived from workflow and token. */
+  readonly id?: string
+  /** Makes the start idempotent (G23): the same token, workflow and input find the same run, over any number of retries. */
+  readonly token?: string
+  readonly tags?: readonly string[]
+  readonly metadata?: Readonly<Record<string, string>>
+  /** Before the first step. */
+  readonly delay?: Duration
+  /** Edge only, and only the first start of an id counts: where the object is created (Cloudflare's location hints). */
+  readonly locationHint?: string
+  /** Edge only: the same id in another jurisdiction is another run, so give it to `get` as well. */
+  readonly jurisdiction?: string
+}
+
+export interface GetOptions {
+  readonly jurisdiction?: string
+}
+
+export interface ResultOptions {
+  /** Give up after this long with `run_timeout`… of the wait, not of the run: the code is `wait_timeout`. Default: never. */
+  readonly timeout?: Duration
+  readonly abortSignal?: AbortSignal
+}
+
+export interface CancelOptions {
+  readonly reason?: string
+}
+
+/** What became of a cancel. `ended`: the run had already ended, with that status. */
+export type CancelOutcome =
+  | { readonly outcome: 'cancelled' | 'requested' | 'already_requested'; readonly status: RunSummary['status'] }
+  | { readonly outcome: 'ended'; readonly status: RunSummary['status'] }
+
+export interface JournalPage {
+  readonly items: readonly EntryView[]
+  /** Give it as `after` for the next page; undefined on the last. */
+  readonly next: number | undefined
+}
+
+export interface Run<D> {
+  readonly id: string
+  /** For runs that this client just started: false when an equal start had created it before. Undefined from `get`. */
+  readonly created: boolean | undefined
+  /** Throws `run_not_found`. Writes nothing. */
+  status(): Promise<RunSummary>
+  /** The output, when the run completes. Throws the run's error when it fails, `cancelled` when it was cancelled. */
+  result(options?: ResultOptions): Promise<WorkflowOutput<D>>
+  /** Durable when it returns. Repeats are harmless. */
+  cancel(options?: CancelOptions): Promise<CancelOutcome>
+  signal<K extends keyof WorkflowSignals<D> & string>(
+    name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string },
+  ): Promise<{ seq: number; duplicate: boolean }>
+  /** Entries with seq > after, at most `limit` (default 100, at most 1000), payloads hidden unless `reveal`. */
+  journal(options?: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<JournalPage>
+  /** The whole run as NDJSON lines, one record a line, the first one the header: what the test kit can replay. */
+  export(): AsyncIterable<string>
+}
+
+export interface Client<W extends AnyWorkflow> {
+  /**
+   * Durable when it resolves: run row, first entry and wake time are one commit. Throws `input_invalid`, `input_mismatch` (the
+   * id or token was used with another input or workflow), `not_registered`, `invalid_id`, `limit_exceeded`.
+   */
+  start<N extends W['name']>(
+    name: N, input: WorkflowInput<Extract<W, { name: N }>>, options?: StartOptions,
+  ): Promise<Run<Extract<W, { name: N }>>>
+  start<D extends W>(definition: D, input: WorkflowInput<D>, options?: StartOptions): Promise<Run<D>>
+  /** A handle; nothing is asked until one of its methods is called. */
+  get<N extends W['name']>(name: N, id: string, options?: GetOptions): Run<Extract<W, { name: N }>>
+  get<D extends W>(definition: D, id: string, options?: GetOptions): Run<D>
+  /**
+   * Stores bytes beside the run `runId` before it starts: pass the reference in its input. In chunks, each durable before the
+   * next is read; the same bytes again cost nothing. A blob that no start refers to within a day is swept.
+   */
+  putBlob(runId: string, data: Uint8Array | ReadableBytes, options?: PutBlobOptions): Promise<BlobRef>
+}
+
+/** A browser's `Blob` or `File` (never read as a whole), or any async iterable of bytes. */
+export type ReadableBytes =
+  | { readonly size: number; slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> } }
+  | AsyncIterable<Uint8Array>
+
+export interface PutBlobOptions extends GetOptions {
+  readonly progress?: (bytes: number, of: number | undefined) => void
+}

@@ -1,0 +1,106 @@
+// The codec (G26): values to bytes and back, the same on every host. Its wire form is in docs/codec.md, version 1.
+
+import { type Refuse, revive } from './codec/read.ts'
+import { MARKED, PLAIN, Writer, type WriteOptions } from './codec/write.ts'
+import { isStepwellError, StepwellError } from './error/stepwell-error.ts'
+
+export interface EncodeOptions {
+  /** The largest payload. Default 64 MiB. */
+  readonly maxBytes?: number
+  /** What the path in an error begins with. Default `$`. */
+  readonly at?: string
+}
+
+export type DecodeOptions = EncodeOptions
+
+/** The default of `maxBytes`, for writing and reading. */
+export const MAX_PAYLOAD_BYTES: number = 64 * 1024 * 1024
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+// Encoding allocates nothing but its result: one writer is kept. A getter of the value that encodes in turn takes another.
+let spare: Writer | undefined
+
+function write(value: unknown, options: WriteOptions): Uint8Array<ArrayBuffer> {
+  const writer = spare ?? new Writer()
+  spare = undefined
+  const bytes = writer.encode(value, options)
+  spare = writer
+  return bytes
+}
+
+const defaults: WriteOptions = { maxBytes: MAX_PAYLOAD_BYTES, at: '$', isSorted: false }
+const sortedDefaults: WriteOptions = { ...defaults, isSorted: true }
+
+/**
+ * The payload of a value. Throws `not_serializable` with the path of the first field that can't be carried, `limit_exceeded`
+ * when it is nested too deeply, `payload_too_large`.
+ */
+export function encode(value: unknown, options?: EncodeOptions): Uint8Array<ArrayBuffer> {
+  if (options === undefined) return write(value, defaults)
+  return write(value, { maxBytes: options.maxBytes ?? MAX_PAYLOAD_BYTES, at: options.at ?? '$', isSorted: false })
+}
+
+/**
+ * A payload that is equal for equal values: object keys sorted by code unit, Maps and Sets in their own order. For
+ * fingerprints and comparisons; `decode` reads it too. Throws as `encode`.
+ */
+export function canonicalBytes(value: unknown, options?: EncodeOptions): Uint8Array<ArrayBuffer> {
+  if (options === undefined) return write(value, sortedDefaults)
+  return write(value, { maxBytes: options.maxBytes ?? MAX_PAYLOAD_BYTES, at: options.at ?? '$', isSorted: true })
+}
+
+/**
+ * The value of a payload. The length is checked before anything is read. Throws `payload_too_large`, `format_too_new` (another
+ * first byte), `corrupt_payload`.
+ */
+export function decode(bytes: Uint8Array, options?: DecodeOptions): unknown {
+  const at = options?.at ?? '$'
+  const maxBytes = options?.maxBytes ?? MAX_PAYLOAD_BYTES
+  if (bytes.length > maxBytes) {
+    throw new StepwellError('payload_too_large', `${at} is a payload of ${bytes.length} bytes, over the limit of ${maxBytes}`, {
+      details: { limit: 'maxBytes', measured: bytes.length, allowed: maxBytes, path: at },
+    })
+  }
+  switch (bytes[0]) {
+    case PLAIN: return parse(bytes, at)
+    case MARKED: return revive(parse(bytes, at), at, corrupt)
+    case undefined: throw corrupt(at, 'the payload is empty')
+    case 0: throw corrupt(at, 'the payload begins with a zero byte')
+    default: throw new StepwellError('format_too_new', `${at} is a payload of form ${bytes[0]}, which is not known here`, {
+      details: { path: at, form: bytes[0] },
+    })
+  }
+}
+
+function parse(bytes: Uint8Array, at: string): unknown {
+  try {
+    return JSON.parse(decoder.decode(bytes.subarray(1)))
+  } catch {
+    // The parser's message quotes the text, which may be secret.
+    throw corrupt(at, 'the payload is not valid UTF-8 JSON')
+  }
+}
+
+const corrupt: Refuse = (path, why, cause) =>
+  new StepwellError('corrupt_payload', `${path}: ${why}`, { details: { path, why }, cause })
+
+/** The payload, and the value that `decode` would give for it: what the live run sees, as replay will. Throws as `encode`. */
+export function copy<T>(value: T, options?: EncodeOptions): { readonly bytes: Uint8Array<ArrayBuffer>; readonly value: T } {
+  const bytes = encode(value, options)
+  if (typeof value !== 'object' || value === null) return { bytes, value }
+  // What was just written is what was given, so its type is too (but for class names of errors, and Buffer).
+  return { bytes, value: decode(bytes, options) as T }
+}
+
+/** The value as JSON with markers, for `application/vnd.stepwell.v1+json`. Throws as `encode`. */
+export function toWire(value: unknown, options?: EncodeOptions): unknown {
+  return parse(encode(value, options), '$')
+}
+
+/** The value of JSON with markers that somebody sent. Throws `invalid_argument` with the path of what does not fit. */
+export function fromWire(json: unknown, options?: { readonly at?: string }): unknown {
+  return revive(json, options?.at ?? '$', (path, why, cause) =>
+    isStepwellError(cause) ? new StepwellError('invalid_argument', `${path}: ${cause.message}`, { details: { path, why } })
+      : new StepwellError('invalid_argument', `${path}: ${why}`, { details: { path, why } }))
+}

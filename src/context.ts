@@ -1,0 +1,185 @@
+// What user code receives: the ctx of a workflow function and the call object of a step. Types only; src/engine/ runs them.
+
+import type { BlobRef } from './blob-ref.ts'
+import type { AnyWorkflow, WorkflowInput, WorkflowOutput } from './define.ts'
+import type { Duration } from './duration.ts'
+import type { Schema, SchemaOutput } from './schema.ts'
+
+/** Where a call may run. Without it, anywhere. */
+export type At = 'edge' | 'browser' | 'any'
+
+/** What each host lends to steps, as types: nothing is imported, so a bundle of the other host holds no byte of it. */
+export interface Services {
+  edge?: object
+  browser?: object
+  any?: object
+}
+
+export type ServicesOf<S extends Services, A extends At> =
+  (S extends { any: infer X } ? X : {}) &
+  (A extends 'edge' ? (S extends { edge: infer X } ? X : {}) : {}) &
+  (A extends 'browser' ? (S extends { browser: infer X } ? X : {}) : {})
+
+/** How a failed attempt is tried again. Attempts and the next attempt's time are journaled, so a restart continues them. */
+export interface RetryPolicy {
+  /** Attempts after the first. Default 5. 0: never again. */
+  readonly limit?: number
+  /** Before the second attempt. Default '1 second'. */
+  readonly delay?: Duration
+  /** How the delay grows: the same each time, by `delay` each time, or doubled each time. Default 'exponential'. */
+  readonly backoff?: 'constant' | 'linear' | 'exponential'
+  /** The longest delay. Default '5 minutes'. */
+  readonly maxDelay?: Duration
+  /** The share of the delay that is drawn at random, 0 to 1, so that many runs don't return together. Default 0.25. */
+  readonly jitter?: number
+}
+
+export interface StepOptions<A extends At, I> {
+  /** Where it may run. A call reached elsewhere throws `wrong_host` before anything is written. */
+  readonly at?: A
+  /** Declared input: part of the fingerprint and of the idempotency key, and what the function gets as `input`. */
+  readonly input?: I
+  /** The caller's own key, for calls of one name in a loop: keeps identity when the loop is permuted. */
+  readonly key?: string
+  /** Of one attempt. Default '10 minutes'. At its end `abortSignal` aborts and the attempt counts as failed (`step_timeout`). */
+  readonly timeout?: Duration
+  readonly retry?: RetryPolicy
+}
+
+/** What a step's function gets. With parallel steps only this object knows whose it is; `ctx` does not. */
+export interface Call<S extends Services, A extends At, I> {
+  readonly input: I
+  readonly services: ServicesOf<S, A>
+  /** 1 for the first. Goes on after a restart. */
+  readonly attempt: number
+  /** For the outside world to deduplicate by: equal over attempts, replays, generations; differs between runs (G15). */
+  readonly idempotencyKey: string
+  /** Aborts at the attempt's timeout, at cancel, and when the run ends without waiting for this step. */
+  readonly abortSignal: AbortSignal
+  /** The call's structural key, as in the journal. */
+  readonly key: string
+  readonly runId: string
+  /** Shown to whoever watches the run. In memory only. */
+  progress(done: number, of?: number): void
+  log(message: string, data?: unknown): void
+  /** Bytes of a blob, verified by hash. Without a range, all of it. */
+  readBlob(ref: BlobRef, range?: { readonly offset: number; readonly length: number }): Promise<Uint8Array<ArrayBuffer>>
+}
+
+export type Probe<R> = { happened: R } | 'did-not-happen' | 'unknown'
+
+export interface EffectCommon<S extends Services, A extends At, I, R> {
+  readonly at?: A
+  readonly input?: I
+  readonly key?: string
+  readonly timeout?: Duration
+  readonly retry?: RetryPolicy
+  readonly undo?: (outcome: R, call: Call<S, A, I>) => unknown
+}
+
+export type AmbiguityPolicy<S extends Services, A extends At, I, R> =
+  | { readonly onAmbiguous: 'fail' | 'rerun' | 'ask' }
+  | { readonly onAmbiguous: 'skip'; readonly fallback: R }
+  | {
+      readonly onAmbiguous: 'probe'
+      readonly probe: (call: Call<S, A, I>) => Probe<R> | Promise<Probe<R>>
+      readonly otherwise?: 'fail' | 'ask'
+    }
+
+export type GuardedKind = 'money' | 'destructive' | 'security' | 'custom'
+
+export type EffectOptions<S extends Services, A extends At, I, R> = EffectCommon<S, A, I, R> &
+  (
+    | ({ readonly kind: GuardedKind } & AmbiguityPolicy<S, A, I, R>)
+    | { readonly kind: 'idempotent'; readonly onAmbiguous?: 'rerun' }
+    | { readonly kind: 'cost'; readonly onAmbiguous: 'skip'; readonly fallback: R }
+    | ({ readonly kind: 'cost' } & AmbiguityPolicy<S, A, I, R>)
+  )
+
+export type SignalMap = Record<string, Schema<any, any>>
+
+export type Branches<S extends Services, Sig extends SignalMap> = Record<string, (ctx: Ctx<S, Sig>) => unknown>
+type Value<B, K extends keyof B> = B[K] extends (...args: never[]) => infer R ? Awaited<R> : never
+export type Winner<B> = { [K in keyof B]: { readonly winner: K; readonly value: Value<B, K> } }[keyof B]
+export type Settled<T> =
+  | { readonly status: 'fulfilled'; readonly value: T }
+  | { readonly status: 'rejected'; readonly reason: unknown }
+
+export interface RunInfo {
+  readonly runId: string
+  readonly workflow: string
+  readonly version: number
+  readonly generation: number
+  readonly createdAt: number
+  readonly deadline: number | undefined
+  readonly tags: readonly string[]
+  readonly metadata: Readonly<Record<string, string>>
+  /** Where this pass runs. Deciding by it makes the function's path depend on the host: use `at` and `moveTo` instead. */
+  readonly host: 'edge' | 'browser' | 'test'
+}
+
+/**
+ * The workflow function's only door to the world. Await ctx calls and plain promises, nothing else (G30): a ctx call made
+ * after awaiting a timer or `fetch`, or from inside a step, throws `foreign_await` and blocks the run.
+ */
+export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
+  /**
+   * Runs `run` and journals its outcome before the returned promise settles (G2): after a crash at any instant a committed
+   * step never runs again; one that was running runs again with the same `idempotencyKey`. The value is the decoded copy of
+   * what was stored (G26). Rejects with `step_failed` (the last error as `cause`), `step_timeout`, `cancelled`.
+   */
+  step<R, I = undefined, A extends At = 'any'>(
+    name: string,
+    run: (call: Call<S, NoInfer<A>, NoInfer<I>>) => R | Promise<R>,
+    options?: StepOptions<A, I>,
+  ): Promise<R>
+  effect<R, I = undefined, A extends At = 'any'>(
+    name: string,
+    run: (call: Call<S, NoInfer<A>, NoInfer<I>>) => R | Promise<R>,
+    options: EffectOptions<S, A, I, NoInfer<R>>,
+  ): Promise<R>
+  /** Runs named branches, each with its own ctx. Rejects with the first rejection, in journal order. */
+  all<B extends Branches<S, Sig>>(branches: B): Promise<{ [K in keyof B]: Value<B, K> }>
+  /** The first branch to settle, in journal order: the same on every replay (G8). The others go on until the function ends. */
+  race<B extends Branches<S, Sig>>(branches: B): Promise<Winner<B>>
+  /** The first branch to fulfil. Rejects with an AggregateError when none does. */
+  any<B extends Branches<S, Sig>>(branches: B): Promise<Winner<B>>
+  settled<B extends Branches<S, Sig>>(branches: B): Promise<{ [K in keyof B]: Settled<Value<B, K>> }>
+  /** `fn` over `items`, at most `concurrency` (default 6) at once, each in a scope named by its key (default: its index). */
+  map<E, R>(
+    name: string,
+    items: readonly E[],
+    options: { readonly key?: (item: E, index: number) => string; readonly concurrency?: number },
+    fn: (ctx: Ctx<S, Sig>, item: E, index: number) => R | Promise<R>,
+  ): Promise<R[]>
+  /** A named scope: keys inside it count for themselves. */
+  scope<R>(label: string, fn: (ctx: Ctx<S, Sig>) => R | Promise<R>): Promise<R>
+  /** Parks without costing anything. The stored due time wins over a recomputed one (G19). */
+  sleep(duration: Duration): Promise<void>
+  sleepUntil(time: number | Date): Promise<void>
+  signal<N extends keyof Sig & string>(name: N): Promise<SchemaOutput<Sig[N]>>
+  signal<N extends keyof Sig & string>(
+    name: N, options: { readonly timeout: Duration },
+  ): Promise<SchemaOutput<Sig[N]> | undefined>
+  child<D extends AnyWorkflow>(definition: D, input: WorkflowInput<D>): Promise<WorkflowOutput<D>>
+  /** Moves the run's authority. Where the run already is: nothing happens. */
+  moveTo(at: 'edge'): Promise<void>
+  /** The recorded time of the last delivery, ms since 1970. */
+  now(): number
+  /** In [0, 1), from the run's seed. */
+  random(): number
+  /** A version 4 UUID, from the run's seed. */
+  uuid(): string
+  /** Silent on replay. At least once. */
+  log(message: string, data?: unknown): void
+  /** Ends the run `failed` with this message. */
+  fail(message: string, details?: object): never
+  /**
+   * Runs `fn` now, in its own scope whose calls work also after a cancel: until the grace deadline they are the only ones
+   * that do. For `finally` and `catch` blocks.
+   */
+  cleanup<R>(fn: (ctx: Ctx<S, Sig>) => R | Promise<R>): Promise<R>
+  /** Aborts when the run is cancelled or its own timeout passes. */
+  readonly abortSignal: AbortSignal
+  readonly info: RunInfo
+}

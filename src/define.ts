@@ -1,0 +1,127 @@
+// A workflow definition: name, version, schemas, services as types, and the function. No host code.
+
+import type { Ctx, Services, SignalMap } from './context.ts'
+import { type Duration, toMs } from './duration.ts'
+import { StepwellError } from './errors.ts'
+import type { Schema, SchemaInput, SchemaOutput } from './schema.ts'
+
+declare const types: unique symbol
+
+/** Carries the types of a workflow's services. Erased: at run time it is an empty object. */
+export interface ServicesType<S extends Services> {
+  readonly [types]?: S
+}
+
+/** `services<{ edge: {…}; browser: {…}; any: {…} }>()`: what each host must lend to this workflow's steps. */
+export function services<S extends Services>(): ServicesType<S> {
+  return {}
+}
+
+export interface WorkflowOptions<
+  N extends string, IS extends Schema<any, any>, OS extends Schema<any, any> | undefined, Sig extends SignalMap, S extends Services,
+> {
+  readonly name: N
+  /** Raise only when the new code can't replay old runs. Default 1. */
+  readonly version?: number
+  /** Older versions whose runs this code can replay. */
+  readonly replays?: readonly number[]
+  readonly input: IS
+  readonly output?: OS
+  readonly signals?: Sig
+  readonly services?: ServicesType<S>
+  /** Of the whole run, from its start. Default: none. At its end the run is wound up like a cancel and fails with `run_timeout`. */
+  readonly timeout?: Duration
+  /** How long `ctx.cleanup` may take after a cancel. Default '30 seconds'. */
+  readonly grace?: Duration
+  /** When the code no longer fits the journal: block the run (default), or begin its next generation. */
+  readonly onDivergence?: 'fail' | 'restart'
+  readonly retention?: { readonly completed?: Duration; readonly failed?: Duration }
+}
+
+export interface Workflow<
+  N extends string, I, PI, O, Sig extends SignalMap, S extends Services,
+> {
+  readonly name: N
+  readonly version: number
+  readonly replays: readonly number[]
+  readonly input: Schema
+  readonly output: Schema | undefined
+  readonly timeoutMs: number | undefined
+  readonly graceMs: number
+  readonly onDivergence: 'fail' | 'restart'
+  /** The function, as the engine calls it. */
+  readonly run: (ctx: never, input: never) => unknown
+  readonly types?: { input: I; parsed: PI; output: O; signals: Sig; services: S } | undefined
+}
+
+export type AnyWorkflow = Workflow<string, any, any, any, any, any>
+export type WorkflowInput<D> = D extends Workflow<any, infer I, any, any, any, any> ? I : never
+export type WorkflowOutput<D> = D extends Workflow<any, any, any, infer O, any, any> ? O : never
+export type WorkflowSignals<D> = D extends Workflow<any, any, any, any, infer Sig, any> ? Sig : never
+export type WorkflowServices<D> = D extends Workflow<any, any, any, any, any, infer S> ? S : never
+
+/**
+ * Defines a workflow. `start` takes the input schema's input type, the function gets its output type; the result is the
+ * output schema's output. Throws `invalid_argument` for a bad name or version: nothing else happens at definition.
+ */
+export function workflow<
+  const N extends string, IS extends Schema<any, any>, OS extends Schema<any, any>, Sig extends SignalMap = {}, S extends Services = {},
+>(
+  options: WorkflowOptions<N, IS, OS, Sig, S> & { readonly output: OS },
+  fn: (ctx: Ctx<S, Sig>, input: SchemaOutput<IS>) => SchemaInput<OS> | Promise<SchemaInput<OS>>,
+): Workflow<N, SchemaInput<IS>, SchemaOutput<IS>, SchemaOutput<OS>, Sig, S>
+export function workflow<
+  const N extends string, IS extends Schema<any, any>, R, Sig extends SignalMap = {}, S extends Services = {},
+>(
+  options: WorkflowOptions<N, IS, undefined, Sig, S> & { readonly output?: undefined },
+  fn: (ctx: Ctx<S, Sig>, input: SchemaOutput<IS>) => R | Promise<R>,
+): Workflow<N, SchemaInput<IS>, SchemaOutput<IS>, Awaited<R>, Sig, S>
+export function workflow(
+  options: WorkflowOptions<string, Schema, Schema | undefined, SignalMap, Services>,
+  fn: (ctx: never, input: never) => unknown,
+): AnyWorkflow {
+  if (!/^[A-Za-z0-9._~-]{1,64}$/.test(options.name)) {
+    throw new StepwellError('invalid_argument', `workflow name ${JSON.stringify(options.name)}: use 1 to 64 letters, digits, "." "_" "~" "-"`)
+  }
+  const version = options.version ?? 1
+  const replays = options.replays ?? []
+  for (const v of [version, ...replays]) {
+    if (!Number.isSafeInteger(v) || v < 1) {
+      throw new StepwellError('invalid_argument', `workflow ${options.name}: version ${String(v)} is not a whole number from 1`)
+    }
+  }
+  if (typeof fn !== 'function') throw new StepwellError('invalid_argument', `workflow ${options.name}: no function given`)
+  if (typeof options.input?.['~standard']?.validate !== 'function') {
+    throw new StepwellError('invalid_argument', `workflow ${options.name}: input is not a Standard Schema`)
+  }
+  return Object.freeze({
+    name: options.name,
+    version,
+    replays: Object.freeze([...replays]),
+    input: options.input,
+    output: options.output,
+    timeoutMs: options.timeout === undefined ? undefined : toMs(options.timeout, 'timeout'),
+    graceMs: toMs(options.grace ?? '30 seconds', 'grace'),
+    onDivergence: options.onDivergence ?? 'fail',
+    run: fn,
+  })
+}
+
+/** The workflows a host knows, by name. Throws `invalid_argument` when two share one. */
+export type Registry = ReadonlyMap<string, AnyWorkflow>
+
+export function registry(workflows: readonly AnyWorkflow[]): Registry {
+  const byName = new Map<string, AnyWorkflow>()
+  for (const definition of workflows) {
+    if (byName.has(definition.name)) {
+      throw new StepwellError('invalid_argument', `two workflows are named ${definition.name}`)
+    }
+    byName.set(definition.name, definition)
+  }
+  return byName
+}
+
+/** Whether this definition may drive a run that was started at `version`. */
+export function knowsVersion(definition: AnyWorkflow, version: number): boolean {
+  return definition.version === version || definition.replays.includes(version)
+}

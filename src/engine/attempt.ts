@@ -1,0 +1,194 @@
+// Live attempts of steps. They belong to the run, not to the pass: a new pass adopts a live one by its key.
+
+import type { BlobRef } from '../blob-ref.ts'
+import { readBlob } from '../blob.ts'
+import { StepwellError } from '../errors.ts'
+import type { Host, HostTimer } from '../host.ts'
+import type { RunStore } from '../store/store.ts'
+
+export type Outcome =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly error: unknown }
+
+export interface AttemptInit {
+  readonly key: string
+  readonly number: number
+  readonly input: unknown
+  readonly timeoutMs: number
+  readonly idempotencyKey: () => string
+  readonly run: (call: StepCall) => unknown
+}
+
+export interface Progress {
+  readonly done: number
+  readonly of: number | undefined
+}
+
+/** What the host lends to every attempt of a run. */
+export interface AttemptHost {
+  readonly store: RunStore
+  readonly host: Host
+  readonly services: object
+  /** Something changed that a watcher may want to see. */
+  readonly changed: () => void
+}
+
+export class Attempt {
+  readonly key: string
+  readonly number: number
+  readonly timeoutMs: number
+  readonly startedAt: number
+  outcome: Outcome | undefined
+  progress: Progress | undefined
+  controller: AbortController | undefined
+  timer: HostTimer | undefined
+  /** Nobody wants it any more: its outcome is dropped. */
+  isAbandoned = false
+
+  constructor(init: AttemptInit, startedAt: number) {
+    this.key = init.key
+    this.number = init.number
+    this.timeoutMs = init.timeoutMs
+    this.startedAt = startedAt
+  }
+}
+
+/** The call object: made for every attempt, so its costly parts are made when they are asked for. */
+export class StepCall {
+  readonly input: unknown
+  readonly attempt: number
+  readonly key: string
+  #live: Attempt
+  #host: AttemptHost
+  #idempotencyKey: (() => string) | string
+
+  constructor(live: Attempt, init: AttemptInit, host: AttemptHost) {
+    this.input = init.input
+    this.attempt = init.number
+    this.key = init.key
+    this.#live = live
+    this.#host = host
+    this.#idempotencyKey = init.idempotencyKey
+  }
+
+  get services(): object {
+    return this.#host.services
+  }
+
+  get runId(): string {
+    return this.#host.store.runId
+  }
+
+  get idempotencyKey(): string {
+    if (typeof this.#idempotencyKey !== 'string') this.#idempotencyKey = this.#idempotencyKey()
+    return this.#idempotencyKey
+  }
+
+  get abortSignal(): AbortSignal {
+    const live = this.#live
+    if (live.controller === undefined) {
+      live.controller = new AbortController()
+      if (live.isAbandoned || live.outcome !== undefined) live.controller.abort(live.outcome?.ok === false ? live.outcome.error : undefined)
+    }
+    return live.controller.signal
+  }
+
+  progress(done: number, of?: number): void {
+    if (typeof done !== 'number' || !(done >= 0) || (of !== undefined && !(of >= 0))) {
+      throw new StepwellError('invalid_argument', 'progress takes numbers from 0')
+    }
+    this.#live.progress = { done, of }
+    this.#host.changed()
+  }
+
+  log(message: string, data?: unknown): void {
+    const { host, store } = this.#host
+    host.log({ level: 'info', runId: store.runId, key: this.key, message, ...(data === undefined ? undefined : { data }) })
+  }
+
+  readBlob(ref: BlobRef, range?: { readonly offset: number; readonly length: number }): Promise<Uint8Array<ArrayBuffer>> {
+    return readBlob(this.#host.store, ref, range)
+  }
+}
+
+export class Attempts {
+  /** Running, or settled and not yet collected. */
+  readonly live = new Map<string, Attempt>()
+  /** In the order in which they settled. */
+  settled: Attempt[] = []
+  /** The synchronous part of a step's function is on the stack. */
+  isInFunction = false
+  onSettled: () => void = () => {}
+  #host: AttemptHost
+
+  constructor(host: AttemptHost) {
+    this.#host = host
+  }
+
+  start(init: AttemptInit): void {
+    const attempt = new Attempt(init, this.#host.host.now())
+    this.live.set(init.key, attempt)
+    const call = new StepCall(attempt, init, this.#host)
+    let result: unknown
+    this.isInFunction = true
+    try {
+      result = init.run(call)
+    } catch (error) {
+      this.isInFunction = false
+      this.#settle(attempt, { ok: false, error })
+      return
+    }
+    this.isInFunction = false
+    if (typeof result === 'object' && result !== null && typeof (result as { then?: unknown }).then === 'function') {
+      // Also for thenables that are no promises: an RPC result on Workers is one.
+      (result as PromiseLike<unknown>).then(
+        (value) => this.#settle(attempt, { ok: true, value }),
+        (error: unknown) => this.#settle(attempt, { ok: false, error }),
+      )
+    } else this.#settle(attempt, { ok: true, value: result })
+  }
+
+  /** Arms the time-outs of attempts that still run. Called at quiescence, so that a step that is done at once costs no timer. */
+  armTimeouts(): void {
+    for (const attempt of this.live.values()) {
+      if (attempt.timer !== undefined || attempt.outcome !== undefined) continue
+      const left = attempt.startedAt + attempt.timeoutMs - this.#host.host.now()
+      attempt.timer = this.#host.host.timer(Math.max(0, left), () => {
+        if (attempt.outcome !== undefined) return
+        const error = new StepwellError('step_timeout', `step ${attempt.key}: attempt ${attempt.number} took longer than ${attempt.timeoutMs} ms`, {
+          details: { key: attempt.key, attempt: attempt.number, timeoutMs: attempt.timeoutMs },
+        })
+        this.#settle(attempt, { ok: false, error })
+        attempt.controller?.abort(error)
+      })
+    }
+  }
+
+  /** Forgets the first `count` settled attempts: their outcomes are committed. */
+  collected(count: number): void {
+    const done = count === this.settled.length ? this.settled : this.settled.slice(0, count)
+    this.settled = count === this.settled.length ? [] : this.settled.slice(count)
+    for (const attempt of done) this.live.delete(attempt.key)
+  }
+
+  /** Aborts attempts and forgets them: their late outcomes are dropped. */
+  abandon(reason: unknown, which?: (key: string) => boolean): void {
+    for (const [key, attempt] of this.live) {
+      if (which !== undefined && !which(key)) continue
+      attempt.isAbandoned = true
+      attempt.timer?.cancel()
+      attempt.controller?.abort(reason)
+      this.live.delete(key)
+    }
+    this.settled = this.settled.filter((attempt) => !attempt.isAbandoned)
+  }
+
+  #settle(attempt: Attempt, outcome: Outcome): void {
+    // A late outcome of an attempt that timed out or was abandoned is fenced off here (B-080).
+    if (attempt.outcome !== undefined || attempt.isAbandoned) return
+    attempt.outcome = outcome
+    attempt.timer?.cancel()
+    this.settled.push(attempt)
+    this.onSettled()
+  }
+}

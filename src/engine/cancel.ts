@@ -1,0 +1,47 @@
+// Asking a run to stop: a durable message in its inbox. Only the driver that owns the run moves it to its end (G21, B-002).
+
+import type { CancelOptions, CancelOutcome } from '../client.ts'
+import { encode } from '../codec.ts'
+import { StepwellError } from '../errors.ts'
+import { decodeRecord, isEnded, type Message } from '../journal/record.ts'
+import type { RunStore } from '../store/store.ts'
+
+/**
+ * Posts the request; durable when it resolves. The caller then pokes the driver, and reads the outcome with `cancelOutcome`.
+ * Throws `run_not_found`.
+ */
+export async function requestCancel(store: RunStore, now: number, options: CancelOptions & { principal?: string } = {}): Promise<CancelOutcome> {
+  if (options.reason !== undefined && (typeof options.reason !== 'string' || options.reason.length > 1024)) {
+    throw new StepwellError('invalid_argument', 'the reason of a cancel is a string of at most 1024 characters')
+  }
+  const before = await cancelOutcome(store)
+  if (before.outcome === 'ended' || before.status === 'cancelling') {
+    return before.outcome === 'ended' ? before : { outcome: 'already_requested', status: before.status }
+  }
+  const pending = await store.rows('inbox', { limit: 1 })
+  if (pending.length > 0) return { outcome: 'already_requested', status: before.status }
+  const message: Message = {
+    kind: 'cancel', at: now,
+    ...(options.reason === undefined ? undefined : { reason: options.reason }),
+    ...(options.principal === undefined ? undefined : { principal: options.principal }),
+  }
+  for (let attempt = 1; ; attempt++) {
+    const answer = await store.commit({ expect: { kind: 'exists' }, post: [encode(message)], durability: 'strict' })
+    if (answer.kind === 'committed') return { outcome: 'requested', status: before.status }
+    if (answer.kind === 'stale') throw notFound(store)
+    // A request that is posted twice is one request.
+    if (attempt >= 3) throw new StepwellError('store_unavailable', `run ${store.runId}: the cancel could not be stored`, { cause: answer.error })
+  }
+}
+
+/** What has become of the run after a request. */
+export async function cancelOutcome(store: RunStore): Promise<CancelOutcome> {
+  const row = await store.read()
+  if (row === undefined) throw notFound(store)
+  const { status } = decodeRecord(row)
+  return isEnded(status) ? { outcome: 'ended', status } : { outcome: 'requested', status }
+}
+
+function notFound(store: RunStore): StepwellError {
+  return new StepwellError('run_not_found', `there is no run ${store.runId}`, { details: { runId: store.runId } })
+}

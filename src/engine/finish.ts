@@ -1,0 +1,77 @@
+// How a run ends: one commit of the terminal entry, the row's status and no wake time (G21, G22).
+
+import { encode } from '../codec.ts'
+import { isStepwellError, StepwellError } from '../errors.ts'
+import type { RunRecord } from '../journal/record.ts'
+import type { Draft } from '../journal/writer.ts'
+import { validate } from '../schema.ts'
+import type { Live } from './live.ts'
+import { toPayload } from './outcome.ts'
+import type { Pass, PassEnd } from './pass.ts'
+
+/**
+ * Ends the run, or says why it is blocked instead. Steps still open are aborted. The commit requires that no message came since
+ * the inbox was read; one that came is decided (a cancel that came too late) and goes with it.
+ */
+export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
+  const { state, attempts } = live
+  const { winding, ended } = pass
+  if (winding === undefined && ended?.ok === false && isBug(ended.error) && !pass.isDelivered(ended.error)) {
+    return { kind: 'blocked', error: bug(ended.error) }
+  }
+  attempts.abandon(winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'))
+  const terminal = await terminalOf(pass, live)
+  const drafts = winding?.isCommitted === false ? [winding.draft as Draft, terminal.draft] : [terminal.draft]
+  for (;;) {
+    if (pass.isDead) return { kind: 'stopped' }
+    const answer = await state.commit(drafts, {
+      durability: 'strict', inbox: state.inboxSeen,
+      ...(terminal.require === undefined ? undefined : { require: terminal.require }),
+      change: {
+        record: {
+          status: terminal.status, endedAt: state.host.now(), waitingFor: [], blocked: undefined,
+          lastSeq: state.writer.head.seq + drafts.length,
+        },
+        wakeAt: null, mark: true,
+      },
+    })
+    if (answer.kind === 'committed') return { kind: 'ended' }
+    for (const { number } of await state.messages()) state.decided.push(number)
+  }
+}
+
+async function terminalOf(pass: Pass, live: Live): Promise<{ draft: Draft; status: RunRecord['status']; require?: Awaited<ReturnType<typeof toPayload>>['require'] }> {
+  const { state } = live
+  const { winding, ended } = pass
+  const failed = (error: unknown): { draft: Draft; status: RunRecord['status'] } => ({
+    draft: { kind: 'run_failed', calls: pass.calls, payload: encode(asError(error)) }, status: 'failed',
+  })
+  if (winding?.cause === 'cancel_requested') {
+    return { draft: { kind: 'run_cancelled', calls: pass.calls, payload: encode(winding.error) }, status: 'cancelled' }
+  }
+  if (winding !== undefined) return failed(winding.error)
+  if (ended === undefined || !ended.ok) return failed(ended?.error)
+  try {
+    const output = await validate(state.definition.output, ended.value, 'output_invalid', `the output of ${state.definition.name}`)
+    const { payload, blob, require } = await toPayload(state.store, state.limits, state.host.now(), output, `output of ${state.definition.name}`)
+    return { draft: { kind: 'run_completed', calls: pass.calls, payload, blob }, status: 'completed', require }
+  } catch (error) {
+    if (isStepwellError(error) && (error.kind === 'permanent' || error.kind === 'usage' || error.code === 'output_invalid')) return failed(error)
+    throw error
+  }
+}
+
+/** G22: a typo must never fail a run (and later undo what it did); a fixed deploy goes on. */
+function isBug(error: unknown): boolean {
+  if (isStepwellError(error)) return error.kind === 'usage'
+  return error instanceof TypeError || error instanceof ReferenceError
+}
+
+function bug(error: unknown): StepwellError {
+  if (isStepwellError(error)) return error
+  return new StepwellError('workflow_bug', `the workflow function has a bug: ${(error as Error).name}: ${(error as Error).message}`, { cause: error })
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new StepwellError('failed', `the workflow function threw something that is no Error: ${String(error)}`)
+}

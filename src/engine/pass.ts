@@ -1,0 +1,371 @@
+// One trip over a run: calls the workflow function, delivers outcomes one at a time in journal order, and says when the run must
+// be parked, ended or blocked. Live and replay use this one loop and the one rule of docs/journal.md, "Delivery" (G8).
+
+import type { Ctx } from '../context.ts'
+import type { AnyWorkflow } from '../define.ts'
+import { StepwellError } from '../errors.ts'
+import type { Host } from '../host.ts'
+import type { Cursor } from '../journal/cursor.ts'
+import { type Entry, isDelivered, same } from '../journal/entry.ts'
+import type { CancelPayload, StartPayload } from '../journal/record.ts'
+import type { Writer } from '../journal/writer.ts'
+import { type Limits, within } from '../limits.ts'
+import { isPromise, type RunStore } from '../store/store.ts'
+import type { Attempts } from './attempt.ts'
+import { applyNote, type Pending, type Uses } from './call.ts'
+import { createContext } from './context.ts'
+import { divergence } from './divergence.ts'
+import { Scope } from './key.ts'
+import type { Live, Winding } from './live.ts'
+import { fromPayload, inlineValue } from './outcome.ts'
+
+/** Step functions that were asked for start at this turn after a delivery. */
+const START_TURN = 32
+/** A lone outcome that is there by this turn is delivered at it. Both numbers are part of the journal's format 1. */
+const PROMPT_TURN = 96
+/** Prompt deliveries in a row. Below the 512 that docs/journal.md promises. */
+const PROMPT_RUN = 256
+
+export type PassEnd =
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'parked'; readonly wakeAt: number | null }
+  | { readonly kind: 'blocked'; readonly error: StepwellError }
+  | { readonly kind: 'diverged'; readonly error: StepwellError }
+  /** The pass was dropped and nothing is wrong: begin another. */
+  | { readonly kind: 'again' }
+  | { readonly kind: 'stopped' }
+
+export interface PassInit {
+  readonly definition: AnyWorkflow
+  readonly start: StartPayload
+  readonly runId: string
+  readonly createdAt: number
+  readonly generation: number
+  readonly startedAt: number
+  readonly store: RunStore
+  readonly host: Host
+  readonly limits: Limits
+  readonly cursor: Cursor
+  readonly writer: Writer
+  readonly attempts: Attempts
+  /** Reads and commits that answer at once: outcomes may be delivered at the fixed turn. */
+  readonly isSynchronous: boolean
+  readonly live: Live
+  readonly changed: () => void
+}
+
+export type FunctionEnd = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown }
+
+export class Pass {
+  readonly init: PassInit
+  readonly outstanding = new Map<string, Pending>()
+  /** Asked for and not yet started; in call order. */
+  readonly fresh: Pending[] = []
+  readonly uses: Uses = new Map()
+  readonly abort: AbortController = new AbortController()
+  /** How many ctx calls were made in this generation. */
+  calls = 0
+  /** The recorded time of the last delivery. */
+  now: number
+  ended: FunctionEnd | undefined
+  /** A cancel or the run's deadline was delivered: only cleanup may call. */
+  winding: Winding | undefined
+  isDead = false
+  /** A call came from outside a delivery window (G30). */
+  foreign: StepwellError | undefined
+  /** A message may be in the inbox. */
+  isPoked = true
+  #isWindowOpen = false
+  #delivered = new WeakSet<object>()
+  #notes = new Map<string, Entry>()
+  #promptRun = 0
+  #wake: (() => void) | undefined
+
+  constructor(init: PassInit) {
+    this.init = init
+    this.now = init.startedAt
+  }
+
+  /** Runs until the run ends, parks or blocks. Throws `Superseded`, and the store's errors. */
+  async run(): Promise<PassEnd> {
+    const { host, attempts, cursor } = this.init
+    attempts.onSettled = () => this.signal()
+    try {
+      const filled = cursor.fill()
+      if (isPromise(filled)) await filled
+      this.#begin()
+      for (;;) {
+        for (let turn = 0; turn < START_TURN; turn++) await undefined
+        if (this.isCaughtUp) this.startFresh()
+        for (let turn = START_TURN; turn < PROMPT_TURN; turn++) await undefined
+        if (this.isDead) return { kind: 'stopped' }
+        const prompt = this.#deliverPrompt()
+        if (prompt === true) continue
+        if (prompt !== false) return await prompt
+        await host.quiesce()
+        this.#isWindowOpen = false
+        this.#promptRun = 0
+        if (this.isDead) return { kind: 'stopped' }
+        const end = await this.#atQuiescence()
+        if (end !== undefined) return end
+      }
+    } catch (error) {
+      if (error instanceof StepwellError && error.code === 'divergence') return { kind: 'diverged', error }
+      throw error
+    } finally {
+      this.isDead = true
+      attempts.onSettled = () => {}
+    }
+  }
+
+  /** Drops the pass: nothing more is written, and calls of its ctx stay pending for ever. */
+  stop(): void {
+    this.isDead = true
+    this.signal()
+  }
+
+  /** Look at the inbox. Answers false when the pass is over and will not. */
+  poke(): boolean {
+    if (this.isDead) return false
+    this.isPoked = true
+    this.signal()
+    return true
+  }
+
+  signal(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  /** Everything that the journal holds was delivered. */
+  get isCaughtUp(): boolean {
+    return this.init.cursor.exhausted
+  }
+
+  /** Waits for something to happen, `untilMs` at most. At quiescence only. */
+  async event(untilMs: number | undefined): Promise<void> {
+    let timer: { cancel(): void } | undefined
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      if (untilMs !== undefined) timer = this.init.host.timer(Math.max(0, untilMs), () => this.signal())
+    })
+    timer?.cancel()
+  }
+
+  // --- calls
+
+  /** Throws unless user code may call now. `what` names the call for the one who must find it. */
+  check(what: string): void {
+    if (this.isDead) return
+    if (this.#isWindowOpen && !this.init.attempts.isInFunction) return
+    const error = new StepwellError('foreign_await', this.init.attempts.isInFunction
+      ? `${what} was called from inside a step's function: a step's function gets its own call object, and ctx is not for it`
+      : `${what} was called after the workflow function awaited something that is neither a ctx call nor a plain promise: put that into a step`, {
+      details: { call: what },
+    })
+    this.foreign ??= error
+    this.signal()
+    throw error
+  }
+
+  /** Registers a call. Its promise settles when its outcome is delivered, and never when the pass is dropped. */
+  ask(call: Pending): Promise<unknown> {
+    const promise = new Promise<unknown>((resolve, reject) => {
+      call.resolve = resolve
+      call.reject = reject
+    })
+    // Nobody may await it for a while, or ever: that is no unhandled rejection (platform fact 130).
+    promise.then(undefined, ignore)
+    if (this.isDead) return promise
+    if (this.winding !== undefined && !call.isCleanup) {
+      call.reject(this.winding.error)
+      return promise
+    }
+    within(this.init.limits, 'outstanding', this.outstanding.size + 1, `run ${this.init.runId}: calls at once`)
+    this.calls++
+    this.outstanding.set(call.key, call)
+    this.fresh.push(call)
+    if (this.#notes.size > 0) {
+      const note = this.#notes.get(call.key)
+      if (note !== undefined && applyNote(call, note)) this.#notes.delete(call.key)
+    }
+    return promise
+  }
+
+  // --- the loop's parts
+
+  #begin(): void {
+    const { definition, start } = this.init
+    const ctx = createContext(this, new Scope(this.init.limits))
+    this.#isWindowOpen = true
+    const end = (result: FunctionEnd): void => {
+      if (this.isDead) return
+      this.ended = result
+      if (!this.#isWindowOpen) {
+        this.foreign ??= new StepwellError('foreign_await',
+          'the workflow function ended after it awaited something that is neither a ctx call nor a plain promise: put that into a step', {
+            details: { call: 'return' },
+          })
+      }
+      this.signal()
+    }
+    let result: unknown
+    try {
+      result = (definition.run as (ctx: Ctx, input: unknown) => unknown)(ctx, start.parsed)
+    } catch (error) {
+      end({ ok: false, error })
+      return
+    }
+    Promise.resolve(result).then((value) => end({ ok: true, value }), (error: unknown) => end({ ok: false, error }))
+  }
+
+  /** Starts what was asked for: live only, and only when history is exhausted. */
+  startFresh(): void {
+    if (this.fresh.length === 0) return
+    const fresh = this.fresh.splice(0)
+    for (const call of fresh) if (this.outstanding.get(call.key) === call) this.init.live.begin(this, call)
+  }
+
+  /** True: delivered. False: wait for quiescence. */
+  #deliverPrompt(): boolean | Promise<PassEnd> {
+    if (this.ended !== undefined || this.outstanding.size !== 1 || this.foreign !== undefined || this.winding?.isCommitted === false) return false
+    const entry = this.#nextOutcome()
+    if (entry !== undefined) {
+      if (!entry.prompt || entry.calls !== this.calls || entry.key === undefined) return false
+      const call = this.outstanding.get(entry.key)
+      if (call === undefined || !same(call.fingerprint, entry.fingerprint as Uint8Array)) return false
+      this.init.cursor.shift()
+      this.#settle(call, entry, inlineValue(entry))
+      return true
+    }
+    if (!this.isCaughtUp || !this.init.isSynchronous || this.isPoked || this.#notes.size > 0 || this.#promptRun >= PROMPT_RUN) return false
+    const draft = this.init.live.promptDraft(this)
+    if (draft === undefined) return false
+    const answer = this.init.writer.append([draft])
+    // The answer was lost, so it came late: this turn is over. A new pass delivers the entry, if it is there, at its turn.
+    if (isPromise(answer)) return answer.then(() => ({ kind: 'again' }))
+    if (answer.kind !== 'committed') return false
+    const written = answer.entries[0] as Entry
+    this.#promptRun++
+    this.init.attempts.collected(1)
+    const call = this.outstanding.get(written.key as string) as Pending
+    this.#settle(call, written, inlineValue(written))
+    return true
+  }
+
+  async #atQuiescence(): Promise<PassEnd | undefined> {
+    const { cursor } = this.init
+    if (this.foreign !== undefined && this.isCaughtUp) return { kind: 'blocked', error: this.foreign }
+    if (this.ended === undefined || !this.isCaughtUp) {
+      const filled = cursor.fill()
+      if (isPromise(filled)) await filled
+      const entry = this.#nextOutcome()
+      if (entry !== undefined) {
+        if (this.ended !== undefined) await this.#skipLeftovers()
+        else return this.deliverNext()
+      }
+    }
+    for (const note of this.#notes.values()) {
+      if (!this.outstanding.has(note.key as string)) throw divergence(note, 'it was never asked for', this.calls, this.outstanding.values())
+      throw divergence(note, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
+    }
+    return this.init.live.step(this)
+  }
+
+  /** At the function's end: what is left of history must have been asked for (a race's loser), else the code is another one. */
+  async #skipLeftovers(): Promise<void> {
+    const { cursor } = this.init
+    for (;;) {
+      const entry = this.#nextOutcome()
+      if (entry === undefined) {
+        const filled = cursor.fill()
+        if (isPromise(filled)) await filled
+        if (cursor.exhausted) return
+        continue
+      }
+      if (entry.key !== undefined) {
+        const call = this.outstanding.get(entry.key)
+        if (call === undefined) throw divergence(entry, 'the function ended without asking for it', this.calls, this.outstanding.values())
+        if (!same(call.fingerprint, entry.fingerprint as Uint8Array)) {
+          throw divergence(entry, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
+        }
+      }
+      cursor.shift()
+    }
+  }
+
+  /** The next entry that is delivered; the notes before it are put beside their calls. Undefined: none is in memory. */
+  #nextOutcome(): Entry | undefined {
+    const { cursor } = this.init
+    for (;;) {
+      const entry = cursor.peek()
+      if (entry === undefined || isDelivered(entry.kind)) return entry
+      cursor.shift()
+      if (entry.key === undefined) continue
+      const call = this.outstanding.get(entry.key)
+      if (call === undefined || !applyNote(call, entry)) this.#notes.set(entry.key, entry)
+    }
+  }
+
+  #verify(entry: Entry): void {
+    const fail = (why: string): never => {
+      throw divergence(entry, why, this.calls, this.outstanding.values())
+    }
+    if (entry.key !== undefined) {
+      const call = this.outstanding.get(entry.key)
+      if (call === undefined) return fail('it is not asked for now')
+      if (!same(call.fingerprint, entry.fingerprint as Uint8Array)) return fail('its kind, key or declared input is another one now')
+    }
+    // A grouped entry's count was taken before the earlier members of its group were delivered: a lower bound.
+    if (entry.grouped ? this.calls < entry.calls : this.calls !== entry.calls) {
+      fail(this.calls > entry.calls ? 'more calls were made before it than were recorded' : 'fewer calls were made before it than were recorded')
+    }
+  }
+
+  /** Hands the next entry to the function. From here a new window is open. At quiescence only. */
+  async deliverNext(): Promise<undefined> {
+    const entry = this.#nextOutcome() as Entry
+    this.#verify(entry)
+    const value = entry.blob ? await fromPayload(this.init.store, entry) : inlineValue(entry)
+    this.init.cursor.shift()
+    if (entry.key === undefined) this.init.live.wind(this, entry, value as CancelPayload, undefined)
+    else this.#settle(this.outstanding.get(entry.key) as Pending, entry, value)
+    return undefined
+  }
+
+  #settle(call: Pending, entry: Entry, value: unknown): void {
+    this.outstanding.delete(call.key)
+    this.now = entry.at
+    this.#isWindowOpen = true
+    if (entry.kind === 'step_failed') {
+      this.#remember(value)
+      call.reject(value)
+    } else call.resolve(value)
+  }
+
+  /** Whether this error came out of a step, so that a TypeError in it is no bug of the workflow function (G22). */
+  isDelivered(error: unknown): boolean {
+    return typeof error === 'object' && error !== null && this.#delivered.has(error)
+  }
+
+  #remember(error: unknown): void {
+    let at = error
+    for (let depth = 0; depth < 8 && typeof at === 'object' && at !== null; depth++) {
+      this.#delivered.add(at)
+      at = (at as { cause?: unknown }).cause
+    }
+  }
+
+  /** A cancel or deadline: outstanding calls reject in call order, in one delivery (G21). */
+  rejectOutstanding(at: number, error: StepwellError): void {
+    const calls = [...this.outstanding.values()].filter((call) => !call.isCleanup)
+    for (const call of calls) this.outstanding.delete(call.key)
+    this.now = at
+    this.#isWindowOpen = true
+    this.abort.abort(error)
+    for (const call of calls) call.reject(error)
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,96 @@
+// What one drive of a run knows and shares: the store, the writer, and the run row's record as it was last committed.
+
+import { decode } from '../codec.ts'
+import type { AnyWorkflow } from '../define.ts'
+import type { Host } from '../host.ts'
+import type { Entry } from '../journal/entry.ts'
+import { type Blocked, encodeRecord, type Message, type RunRecord } from '../journal/record.ts'
+import type { AppendOptions, AppendResult, Draft, Writer } from '../journal/writer.ts'
+import type { Limits } from '../limits.ts'
+import { isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
+
+export interface RowChange {
+  readonly record: Partial<RunRecord>
+  readonly wakeAt: number | null
+  readonly epoch?: number
+  /** Mark the head (G4): only when everything up to it was verified or written by us. */
+  readonly mark: boolean
+}
+
+export interface CommitOptions extends Omit<AppendOptions, 'row'> {
+  readonly change?: RowChange
+}
+
+export class RunState {
+  readonly store: RunStore
+  readonly host: Host
+  readonly limits: Limits
+  readonly writer: Writer
+  readonly definition: AnyWorkflow
+  /** Why the run was blocked when this drive began. */
+  readonly blockedBefore: Blocked | undefined
+  record: RunRecord
+  wakeAt: number | null
+  /** The number of the last message that we know of. */
+  inboxSeen: number
+  /** Messages that were read and decided: deleted with the next commit. */
+  decided: number[] = []
+  #committed: (entries: readonly Entry[]) => void
+
+  constructor(init: {
+    store: RunStore; host: Host; limits: Limits; writer: Writer; definition: AnyWorkflow
+    record: RunRecord; wakeAt: number | null; inbox: number; committed: (entries: readonly Entry[]) => void
+  }) {
+    this.store = init.store
+    this.host = init.host
+    this.limits = init.limits
+    this.writer = init.writer
+    this.definition = init.definition
+    this.record = init.record
+    this.blockedBefore = init.record.blocked
+    this.wakeAt = init.wakeAt
+    this.inboxSeen = init.inbox
+    this.#committed = init.committed
+  }
+
+  /** Appends, and rewrites the run row when `change` is given. The record in memory changes only after the commit. */
+  commit(drafts: readonly Draft[], options: CommitOptions = {}): MaybePromise<AppendResult> {
+    const { change, ...rest } = options
+    let next: RunRecord | undefined
+    const take = options.take ?? (this.decided.length > 0 ? this.decided : undefined)
+    const answer = this.writer.append(drafts, {
+      ...rest,
+      ...(take === undefined ? undefined : { take }),
+      ...(change === undefined ? undefined : {
+        row: (head) => {
+          next = { ...this.record, ...change.record, updatedAt: this.host.now(), ...(change.mark ? { head } : undefined) }
+          return { epoch: change.epoch ?? this.writer.epoch, wakeAt: change.wakeAt, record: encodeRecord(next) }
+        },
+      }),
+    })
+    const done = (result: AppendResult): AppendResult => {
+      if (result.kind === 'committed') {
+        if (next !== undefined) {
+          this.record = next
+          this.wakeAt = change?.wakeAt ?? null
+        }
+        if (take !== undefined) this.decided = this.decided.filter((n) => !take.includes(n))
+        this.#committed(result.entries)
+      }
+      return result
+    }
+    return isPromise(answer) ? answer.then(done) : done(answer)
+  }
+
+  /** The messages in the inbox that were not decided yet, in order. */
+  async messages(): Promise<readonly { readonly number: number; readonly message: Message }[]> {
+    const rows = await this.store.rows('inbox', { limit: 256 })
+    const found: { number: number; message: Message }[] = []
+    for (const { key, value } of rows) {
+      const number = Number(key)
+      if (number > this.inboxSeen) this.inboxSeen = number
+      if (!this.decided.includes(number)) found.push({ number, message: decode(value) as Message })
+    }
+    return found
+  }
+}

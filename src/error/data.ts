@@ -1,0 +1,320 @@
+// Errors as plain data and back: what is journaled, sent and stored. JSON-safe whatever was thrown; whatever is cut is marked.
+
+import { isStepwellError, StepwellError, type ErrorDetails, type JsonValue } from './stepwell-error.ts'
+import { isErrorCode, type ErrorKind } from './table.ts'
+
+/** An error as JSON, version 1. A field that is missing was not there. */
+export interface ErrorData {
+  readonly version: 1
+  readonly name: string
+  readonly message: string
+  readonly code?: string | number
+  /** Only for errors of stepwell. */
+  readonly kind?: ErrorKind
+  readonly retryable?: boolean
+  readonly retryAfterMs?: number
+  readonly details?: ErrorDetails
+  readonly cause?: ErrorData
+  readonly errors?: readonly ErrorData[]
+  readonly stack?: string
+  /** Something of this error (not of its causes) was cut to fit a limit. */
+  readonly truncated?: true
+}
+
+export interface ErrorDataOptions {
+  /** Masks secrets in every text before it is cut; `key` is the name of the field, as in `message` or in details. */
+  readonly redact?: ((text: string, key: string) => string) | undefined
+  /** For each text (message, stack, name), UTF-8; all details together may hold four times as much. Default 8 KiB. */
+  readonly maxBytes?: number | undefined
+  /** Keep the stack. Default false: stacks differ between hosts and bundles. */
+  readonly stack?: boolean | undefined
+}
+
+/** What an error may offer in a method `toStructuredError()`; looked up through `cause`. */
+export interface StructuredError {
+  readonly name?: string
+  readonly message?: string
+  readonly code?: string | number
+  readonly retryable?: boolean
+  readonly retryAfterMs?: number
+  readonly details?: { readonly [key: string]: unknown }
+}
+
+const MAX_TEXT_BYTES = 8 * 1024
+/** Causes below an error. A chain that was read may be longer than one that we write, but not endless. */
+const MAX_DEPTH = 8
+const MAX_READ_DEPTH = 64
+/** Errors in one tree of causes and aggregates. */
+const MAX_ERRORS = 64
+const MAX_DETAIL_DEPTH = 16
+
+type Fields = Record<string, unknown>
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
+/** What one call of `toErrorData` may still use. */
+interface Budget {
+  readonly redact: (text: string, key: string) => string
+  readonly maxBytes: number
+  readonly stack: boolean
+  errors: number
+  detailBytes: number
+}
+
+/** Reads a field whatever it does: a getter that throws is a field that is not there. */
+export function readField(from: unknown, key: string): unknown {
+  if ((typeof from !== 'object' && typeof from !== 'function') || from === null) return undefined
+  try {
+    return (from as Fields)[key]
+  } catch {
+    return undefined
+  }
+}
+
+/** What the error's own `toStructuredError()` gives, or nothing: one that throws is one that is not there. */
+export function structuredBy(error: unknown): Fields | undefined {
+  const method = readField(error, 'toStructuredError')
+  if (typeof method !== 'function') return undefined
+  try {
+    const data: unknown = Reflect.apply(method, error, [])
+    return typeof data === 'object' && data !== null ? (data as Fields) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The error and its causes, nearest first: at most 8 causes, each object once. */
+export function chainOf(error: unknown): readonly unknown[] {
+  const chain: unknown[] = []
+  for (let at = error; at !== undefined && chain.length <= MAX_DEPTH && !chain.includes(at); at = readField(at, 'cause')) chain.push(at)
+  return chain
+}
+
+/** Any thrown value as `ErrorData`. Never throws. */
+export function toErrorData(error: unknown, options: ErrorDataOptions = {}): ErrorData {
+  const maxBytes = options.maxBytes ?? MAX_TEXT_BYTES
+  const hook = options.redact
+  const redact = (text: string, key: string): string => {
+    if (hook === undefined) return text
+    try {
+      return String(hook(text, key))
+    } catch {
+      return '[redaction failed]' // the text itself may be what must not be seen
+    }
+  }
+  const budget: Budget = { redact, maxBytes, stack: options.stack === true, errors: MAX_ERRORS, detailBytes: 4 * maxBytes }
+  return dataOf(error, budget, [])
+}
+
+function dataOf(error: unknown, budget: Budget, above: readonly unknown[]): ErrorData {
+  budget.errors--
+  const cut = { is: readField(error, 'truncated') === true }
+  const text = (value: unknown, key: string): string => capUtf8(budget.redact(String(value), key), budget.maxBytes, cut)
+  const data: Writable<ErrorData> = { version: 1, name: 'Error', message: '' }
+  const isError = isErrorLike(error)
+  const own = isError ? structuredBy(error) : undefined
+  if (!isError) {
+    data.message = text(describeThrown(error), 'message')
+    if (typeof error === 'object' && error !== null) data.details = { thrown: toJson(error, 'thrown', budget, cut, []) }
+  } else {
+    const name = own?.['name'] ?? readField(error, 'name')
+    if (typeof name === 'string' && name !== '') data.name = text(name, 'name')
+    data.message = text(own?.['message'] ?? readField(error, 'message') ?? '', 'message')
+    addFacts(data, error, own, budget, cut, text)
+    addNested(data, error, budget, cut, [...above, error])
+    const stack = budget.stack ? readField(error, 'stack') : undefined
+    if (typeof stack === 'string') data.stack = text(stack, 'stack')
+  }
+  if (cut.is) data.truncated = true
+  return data
+}
+
+/** Code, kind, details and retry marks: the error's own, else those that a cause offers by `toStructuredError()`. */
+function addFacts(
+  data: Writable<ErrorData>, error: unknown, own: Fields | undefined, budget: Budget, cut: { is: boolean },
+  text: (value: unknown, key: string) => string,
+): void {
+  const field = (key: string): unknown => own?.[key] ?? readField(error, key)
+  const lent = usableCode(field('code'), error) === undefined ? chainOf(error).slice(1).map(structuredBy).find((x) => x !== undefined) : undefined
+  const get = (key: string): unknown => field(key) ?? lent?.[key]
+  const code = usableCode(get('code'), error)
+  if (code !== undefined) data.code = typeof code === 'string' ? text(code, 'code') : code
+  const kind = field('kind')
+  if (isStepwellError(error) || (data.name === 'StepwellError' && isKind(kind))) data.kind = kind as ErrorKind
+  const retryable = get('retryable')
+  if (typeof retryable === 'boolean') data.retryable = retryable
+  const retryAfterMs = get('retryAfterMs')
+  if (isDelay(retryAfterMs)) data.retryAfterMs = retryAfterMs
+  const details = get('details')
+  if (typeof details === 'object' && details !== null && !Array.isArray(details)) {
+    const json = toJson(details, 'details', budget, cut, [])
+    if (typeof json === 'object' && json !== null && !Array.isArray(json)) data.details = json as ErrorDetails
+  }
+}
+
+function addNested(data: Writable<ErrorData>, error: unknown, budget: Budget, cut: { is: boolean }, path: readonly unknown[]): void {
+  const fits = (x: unknown): boolean => {
+    const allowed = path.length <= MAX_DEPTH && budget.errors > 0 && !path.includes(x)
+    if (!allowed) cut.is = true
+    return allowed
+  }
+  const cause = readField(error, 'cause')
+  if (cause !== undefined && fits(cause)) data.cause = dataOf(cause, budget, path)
+  const errors = readField(error, 'errors')
+  // Validation errors keep plain issues under the same name; those belong into details.
+  if (Array.isArray(errors) && (error instanceof AggregateError || errors.every(isErrorLike))) data.errors = errors.filter(fits).map((each: unknown) => dataOf(each, budget, path))
+}
+
+/** Node's legacy numbers and DOMException's (inherited) say nothing; a string or an own number does. */
+function usableCode(code: unknown, error: unknown): string | number | undefined {
+  if (typeof code === 'string') return code
+  if (typeof code !== 'number' || !Number.isFinite(code)) return undefined
+  return error instanceof Error && !Object.hasOwn(error, 'code') ? undefined : code
+}
+
+const KINDS: ReadonlySet<unknown> = new Set<ErrorKind>(['usage', 'conflict', 'transient', 'permanent', 'integrity', 'operator'])
+
+function isKind(x: unknown): x is ErrorKind {
+  return KINDS.has(x)
+}
+
+export function isDelay(x: unknown): x is number {
+  return typeof x === 'number' && Number.isFinite(x) && x >= 0
+}
+
+/** An error, also from another realm, or the plain object that a border made of one. */
+function isErrorLike(x: unknown): boolean {
+  if (x instanceof Error) return true
+  if (typeof x !== 'object' || x === null) return false
+  return typeof readField(x, 'message') === 'string' && typeof readField(x, 'name') === 'string'
+}
+
+function describeThrown(x: unknown): string {
+  if (typeof x === 'string') return x
+  if (typeof x === 'object' && x !== null) return 'an object that is not an Error was thrown'
+  if (typeof x === 'function') return 'a function was thrown'
+  return `${String(x)} was thrown`
+}
+
+/** Plain JSON of anything: what JSON cannot say becomes a text in brackets. */
+function toJson(value: unknown, key: string, budget: Budget, cut: { is: boolean }, above: readonly object[]): JsonValue {
+  const spend = (bytes: number): boolean => {
+    budget.detailBytes -= bytes
+    if (budget.detailBytes < 0) cut.is = true
+    return budget.detailBytes >= 0
+  }
+  if (!spend(8)) return '[truncated]'
+  switch (typeof value) {
+    case 'string': {
+      const text = capUtf8(budget.redact(value, key), Math.min(budget.maxBytes, budget.detailBytes), cut)
+      return spend(text.length) ? text : '[truncated]'
+    }
+    case 'number': return Number.isFinite(value) ? value + 0 : `[${value}]`
+    case 'boolean': return value
+    case 'bigint': return `[bigint ${String(value).slice(0, 40)}]`
+    case 'object': return value === null ? null : objectToJson(value, key, budget, cut, above)
+    default: return `[${typeof value}]`
+  }
+}
+
+function objectToJson(value: object, key: string, budget: Budget, cut: { is: boolean }, above: readonly object[]): JsonValue {
+  if (above.includes(value)) return '[circular]'
+  if (above.length >= MAX_DETAIL_DEPTH) {
+    cut.is = true
+    return '[truncated]'
+  }
+  const path = [...above, value]
+  try {
+    if (value instanceof Date) return Number.isNaN(value.getTime()) ? '[invalid Date]' : value.toISOString()
+    if (value instanceof Error) return `[${String(readField(value, 'name'))}: ${capUtf8(budget.redact(value.message, key), 256, cut)}]`
+    if (Array.isArray(value)) return whileBudget(value, budget, cut).map((each: unknown) => toJson(each, key, budget, cut, path))
+    const proto: unknown = Object.getPrototypeOf(value)
+    if (proto !== null && proto !== Object.prototype) return `[${Object.prototype.toString.call(value).slice(8, -1)}]`
+    const entries = whileBudget(Object.keys(value), budget, cut).filter((name) => spendKey(name, budget, cut))
+    // fromEntries defines each property, so a field named __proto__ stays a field.
+    return Object.fromEntries(entries.map((name) => [name, toJson(readField(value, name), name, budget, cut, path)]))
+  } catch {
+    return '[unreadable]' // a revoked proxy, or a trap that throws
+  }
+}
+
+/** Not more parts than the budget can still pay for, so that a huge list costs nothing. */
+function whileBudget<T>(parts: readonly T[], budget: Budget, cut: { is: boolean }): readonly T[] {
+  const most = Math.ceil(Math.max(budget.detailBytes, 0) / 8)
+  if (parts.length > most) cut.is = true
+  return parts.slice(0, most)
+}
+
+function spendKey(name: string, budget: Budget, cut: { is: boolean }): boolean {
+  const allowed = name.length <= budget.detailBytes
+  if (allowed) budget.detailBytes -= name.length
+  else cut.is = true
+  return allowed
+}
+
+/** The longest start of `text` that is at most `maxBytes` long as UTF-8 and ends on a character. */
+function capUtf8(text: string, maxBytes: number, cut: { is: boolean }): string {
+  if (text.length * 3 <= maxBytes) return text
+  let bytes = 0
+  for (let i = 0; i < text.length;) {
+    const point = text.codePointAt(i) ?? 0
+    bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4
+    if (bytes > maxBytes) {
+      cut.is = true
+      return text.slice(0, i)
+    }
+    i += point < 0x10000 ? 1 : 2
+  }
+  return text
+}
+
+const builtins: ReadonlyMap<string, new (message: string) => Error> = new Map<string, new (message: string) => Error>([
+  ['TypeError', TypeError], ['RangeError', RangeError], ['SyntaxError', SyntaxError], ['ReferenceError', ReferenceError],
+  ['EvalError', EvalError], ['URIError', URIError],
+])
+
+/**
+ * The error that `data` describes: a `StepwellError` when it was one and its code is known here, else an instance of the
+ * built-in class of its name, else an `Error` with that name. Without a stored stack it has none but its own first line,
+ * so that live and replay agree. Throws `invalid_argument` when `data` is not `ErrorData`.
+ */
+export function fromErrorData(data: unknown): Error {
+  return errorOf(data, 0)
+}
+
+function errorOf(data: unknown, depth: number): Error {
+  const d = checked(data, depth)
+  const cause = d.cause === undefined ? undefined : errorOf(d.cause, depth + 1)
+  const errors = d.errors?.map((each) => errorOf(each, depth + 1))
+  const error = instanceOf(d, cause, errors)
+  const set = (key: string, value: unknown, enumerable: boolean): void => {
+    Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true })
+  }
+  if (error.name !== d.name) set('name', d.name, false)
+  set('stack', d.stack ?? `${d.name}: ${d.message}`, false)
+  if (cause !== undefined) set('cause', cause, false)
+  for (const key of ['code', 'kind', 'retryable', 'retryAfterMs', 'details', 'truncated'] as const) {
+    if (d[key] !== undefined && readField(error, key) !== d[key]) set(key, d[key], true)
+  }
+  return error
+}
+
+function instanceOf(d: ErrorData, cause: Error | undefined, errors: readonly Error[] | undefined): Error {
+  if (d.kind !== undefined && isErrorCode(d.code)) {
+    return new StepwellError(d.code, d.message, { details: d.details, cause, retryable: d.retryable })
+  }
+  if (errors !== undefined || d.name === 'AggregateError') return new AggregateError(errors ?? [], d.message)
+  return new (builtins.get(d.name) ?? Error)(d.message)
+}
+
+function checked(data: unknown, depth: number): ErrorData {
+  const d = data as Writable<ErrorData> | null
+  const optional = (value: unknown, ...types: readonly string[]): boolean => value === undefined || types.includes(typeof value)
+  const ok = depth <= MAX_READ_DEPTH && typeof d === 'object' && d !== null && d.version === 1
+    && typeof d.name === 'string' && typeof d.message === 'string' && optional(d.code, 'string', 'number')
+    && (d.kind === undefined || isKind(d.kind)) && optional(d.retryable, 'boolean')
+    && (d.retryAfterMs === undefined || isDelay(d.retryAfterMs)) && optional(d.stack, 'string')
+    && (d.details === undefined || (typeof d.details === 'object' && d.details !== null && !Array.isArray(d.details)))
+    && (d.errors === undefined || Array.isArray(d.errors)) && (d.truncated === undefined || d.truncated === true)
+  if (!ok) throw new StepwellError('invalid_argument', 'this is not the data of an error (version 1)')
+  return d
+}

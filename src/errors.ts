@@ -1,0 +1,10 @@
+// Errors: one class, a closed table of codes (G28), their plain-data form, and the marks about retrying.
+
+export { ERRORS, isErrorCode } from './error/table.ts'
+export type { ErrorCode, ErrorInfo, ErrorKind } from './error/table.ts'
+export { isStepwellError, StepwellError } from './error/stepwell-error.ts'
+export type { ErrorDetails, JsonValue, StepwellErrorOptions } from './error/stepwell-error.ts'
+export { fromErrorData, toErrorData } from './error/data.ts'
+export type { ErrorData, ErrorDataOptions, StructuredError } from './error/data.ts'
+export { permanent, retryAfter, retryHint } from './error/retry.ts'
+export type { RetryHint } from './error/retry.ts'

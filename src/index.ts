@@ -1,0 +1,20 @@
+// The public names of `stepwell`: what a workflow module and its callers import. No host code.
+
+export { services, workflow } from './define.ts'
+export type {
+  AnyWorkflow, ServicesType, Workflow, WorkflowInput, WorkflowOptions, WorkflowOutput, WorkflowSignals,
+} from './define.ts'
+export type {
+  At, Call, Ctx, EffectOptions, RetryPolicy, RunInfo, Services, ServicesOf, Settled, SignalMap, StepOptions, Winner,
+} from './context.ts'
+export type { CancelOptions, CancelOutcome, Client, GetOptions, JournalPage, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions } from './client.ts'
+export type { RunSummary } from './journal/summary.ts'
+export type { Status } from './journal/record.ts'
+export type { EntryView } from './journal/view.ts'
+export type { Duration } from './duration.ts'
+export type { Schema } from './schema.ts'
+export { BlobRef } from './blob-ref.ts'
+export { ERRORS, isStepwellError, permanent, retryAfter, StepwellError } from './errors.ts'
+export type { ErrorCode, ErrorKind } from './errors.ts'
+export { defaultLimits } from './limits.ts'
+export type { Limits } from './limits.ts'

@@ -1,0 +1,130 @@
+// Reads a journal in segments, verifying the chain, so that a run of any length replays in bounded memory (G10).
+
+import { StepwellError } from '../errors.ts'
+import type { MaybePromise, RunStore, StoredEntry } from '../store/store.ts'
+import { isPromise } from '../store/store.ts'
+import { claim, decodeEntry, type Entry, GENESIS, isDelivered, same } from './entry.ts'
+
+export interface Mark {
+  readonly seq: number
+  readonly hash: Uint8Array
+}
+
+/**
+ * The entries after `from`, one by one. `mark` is the head that the run row stores: a journal that ends before it, or has
+ * another hash there, lost entries (`corrupt_entry` naming the seq).
+ */
+export class Cursor {
+  /** The last entry that was read and verified. */
+  seq: number
+  hash: Uint8Array
+  at = 0
+  #store: RunStore
+  #mark: Mark
+  #limit: number
+  #buffer: Entry[] = []
+  #first = 0
+  #ended = false
+  /** Delivered entries in the buffer that are not prompt: the places where reading may take an event-loop turn. */
+  #pauses = 0
+
+  constructor(store: RunStore, from: Mark, mark: Mark, pageEntries: number) {
+    this.#store = store
+    this.seq = from.seq
+    this.hash = from.hash
+    this.#mark = mark
+    this.#limit = pageEntries
+  }
+
+  /** Nothing is buffered and nothing is left to read. */
+  get exhausted(): boolean {
+    return this.#ended && this.#first === this.#buffer.length
+  }
+
+  peek(): Entry | undefined {
+    return this.#buffer[this.#first]
+  }
+
+  shift(): void {
+    const entry = this.#buffer[this.#first]
+    if (entry === undefined) return
+    if (isDelivered(entry.kind) && !entry.prompt) this.#pauses--
+    this.#first++
+    if (this.#first === this.#buffer.length) {
+      this.#buffer = []
+      this.#first = 0
+    }
+  }
+
+  /** Entries just committed by this driver: they continue the journal behind what was read. */
+  push(entries: readonly Entry[]): void {
+    for (const entry of entries) this.#add(entry)
+  }
+
+  /**
+   * Reads until the buffer reaches past the next place where the engine may read again, or to the end. A prompt entry is
+   * delivered at a fixed microtask turn, and awaiting a read in front of it would let plain promises run on; so whole runs of
+   * prompt entries are in memory before the first of them is delivered. They are at most 512 long (docs/journal.md).
+   */
+  fill(): MaybePromise<void> {
+    while (!this.#ended && this.#pauses < 2) {
+      const page = this.#store.entries(this.seq, this.#limit)
+      if (isPromise(page)) return page.then((entries) => {
+        this.#take(entries)
+        return this.fill()
+      })
+      this.#take(page)
+    }
+  }
+
+  #take(page: readonly StoredEntry[]): void {
+    for (const { seq, bytes } of page) {
+      if (seq !== this.seq + 1) throw missing(this.seq + 1)
+      const entry = decodeEntry(seq, bytes, this.hash)
+      this.seq = seq
+      this.hash = entry.hash
+      this.at = entry.at
+      if (seq === this.#mark.seq && !same(entry.hash, this.#mark.hash)) {
+        throw new StepwellError('corrupt_entry', `entry ${seq} is not the one that the run row marked as head`, { details: { seq } })
+      }
+      this.#add(entry)
+    }
+    if (page.length < this.#limit) {
+      if (this.seq < this.#mark.seq) throw missing(this.seq + 1)
+      this.#ended = true
+    }
+  }
+
+  #add(entry: Entry): void {
+    if (isDelivered(entry.kind) && !entry.prompt) this.#pauses++
+    this.#buffer.push(entry)
+  }
+}
+
+/** Where a cursor begins that first reads entry `seq`: the hash of the entry before it. */
+export function before(store: RunStore, seq: number): MaybePromise<Mark> {
+  if (seq <= 1) return { seq: 0, hash: GENESIS }
+  const from = Math.max(0, seq - 3)
+  const read = store.entries(from, seq - 1 - from)
+  return isPromise(read) ? read.then((page) => markOf(page, seq)) : markOf(read, seq)
+}
+
+function markOf(page: readonly StoredEntry[], seq: number): Mark {
+  const last = page.at(-1)
+  if (last === undefined || last.seq !== seq - 1) throw missing(seq - 1)
+  // Verified against its own predecessor where there is one, so that a damaged boundary is named here and not as its neighbour.
+  const previous = page.length > 1 ? claimed(page[0] as StoredEntry) : GENESIS
+  return { seq: seq - 1, hash: decodeEntry(last.seq, last.bytes, previous).hash }
+}
+
+function claimed(entry: StoredEntry): Uint8Array {
+  try {
+    return claim(entry.bytes).hash
+  } catch {
+    throw new StepwellError('corrupt_entry', `entry ${entry.seq} of the journal is damaged: it cannot be parsed`, { details: { seq: entry.seq } })
+  }
+}
+
+function missing(seq: number): StepwellError {
+  return new StepwellError('corrupt_entry', `entry ${seq} of the journal is missing`, { details: { seq, why: 'missing' } })
+}

@@ -1,0 +1,112 @@
+// The record inside a run's row: identity, and the projections that make status cheap (docs/records.md).
+
+import { decode, encode } from '../codec.ts'
+import { type ErrorData, StepwellError } from '../errors.ts'
+import type { RunRow } from '../store/store.ts'
+
+export type Status =
+  | 'queued' | 'running' | 'waiting' | 'paused' | 'cancelling' | 'undoing' | 'blocked'
+  | 'completed' | 'failed' | 'cancelled'
+
+export function isEnded(status: Status): boolean {
+  return status === 'completed' || status === 'failed' || status === 'cancelled'
+}
+
+export interface Waiting {
+  readonly kind: 'step' | 'timer' | 'retry'
+  readonly key: string
+  /** When it will go on by itself, ms since 1970. */
+  readonly dueAt?: number
+  /** The attempt that comes next or is under way. */
+  readonly attempt?: number
+}
+
+export interface Blocked {
+  /** Why: the code of an error in the catalogue. */
+  readonly code: string
+  readonly message: string
+  readonly details?: unknown
+  /** A new deploy may cure it: it is tried again when a host starts. */
+  readonly curable: boolean
+  /** How often it was tried and blocked for this same reason. */
+  readonly tries: number
+}
+
+export interface RunRecord {
+  readonly format: 1
+  readonly incarnation: string
+  readonly workflow: string
+  readonly version: number
+  readonly status: Status
+  readonly generation: number
+  readonly generationSeq: number
+  readonly head: { readonly seq: number; readonly hash: Uint8Array }
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly endedAt: number | undefined
+  readonly deadline: number | undefined
+  /** Wakes in a row that added no entry, and the journal's length at the last wake: the durable cap of G29. */
+  readonly wakes: number
+  readonly wokenSeq: number
+  readonly waitingFor: readonly Waiting[]
+  readonly blocked: Blocked | undefined
+  readonly inputHash: string
+  readonly token: string | undefined
+  readonly tags: readonly string[]
+  readonly metadata: Readonly<Record<string, string>>
+  readonly lastSeq: number | undefined
+}
+
+export function encodeRecord(record: RunRecord): Uint8Array {
+  return encode(record)
+}
+
+/** Throws `corrupt_run` when the row's record is damaged, `format_too_new`. That run only: others go on. */
+export function decodeRecord(row: RunRow): RunRecord {
+  let value: unknown
+  try {
+    value = decode(row.record)
+  } catch (cause) {
+    throw new StepwellError('corrupt_run', `the row of run ${row.runId} is damaged`, { cause, details: { runId: row.runId } })
+  }
+  const record = value as Partial<RunRecord> | null
+  if (typeof record !== 'object' || record === null || typeof record.workflow !== 'string' || typeof record.format !== 'number') {
+    throw new StepwellError('corrupt_run', `the row of run ${row.runId} is no run record`, { details: { runId: row.runId } })
+  }
+  if (record.format > 1) {
+    throw new StepwellError('format_too_new', `the row of run ${row.runId} has format ${record.format}; this version reads 1`)
+  }
+  return record as RunRecord
+}
+
+/** The payload of `run_started`: everything that a replay needs and that must never change. */
+export interface StartPayload {
+  readonly workflow: string
+  readonly version: number
+  readonly incarnation: string
+  /** 32 bytes, hex: what `random` and `uuid` are derived from. */
+  readonly seed: string
+  readonly raw: unknown
+  readonly parsed: unknown
+  readonly tags: readonly string[]
+  readonly metadata: Readonly<Record<string, string>>
+  readonly deadline: number | undefined
+}
+
+/** The payload of `generation_started`. */
+export interface GenerationPayload {
+  readonly generation: number
+  readonly because: string
+  readonly report?: unknown
+}
+
+export interface CancelPayload {
+  readonly reason?: string
+  readonly principal?: string
+  readonly graceUntil: number
+}
+
+/** An inbox message, encoded with the codec. */
+export type Message = { readonly kind: 'cancel'; readonly reason?: string; readonly principal?: string; readonly at: number }
+
+export type { ErrorData }

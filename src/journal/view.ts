@@ -1,0 +1,65 @@
+// Pages of a journal for people and tools: headers by default, payloads only when revealed (Z-034).
+
+import { fromPayload } from '../engine/outcome.ts'
+import { StepwellError } from '../errors.ts'
+import { hex } from '../hash.ts'
+import type { RunStore } from '../store/store.ts'
+import type { JournalPage } from '../client.ts'
+import { before } from './cursor.ts'
+import { decodeEntry, type EntryKind } from './entry.ts'
+
+export interface EntryView {
+  readonly seq: number
+  readonly kind: EntryKind
+  readonly generation: number
+  readonly host: string
+  readonly at: number
+  readonly calls: number
+  readonly key?: string
+  readonly attempt?: number
+  readonly dueAt?: number
+  readonly isBlob: boolean
+  readonly payloadBytes: number
+  /** The chain hash, hex. */
+  readonly hash: string
+  /** Only when revealed. */
+  readonly payload?: unknown
+}
+
+const MAX_LIMIT = 1000
+
+/** Throws `invalid_argument` for a cursor or limit that is none (never clamped), `corrupt_entry` naming what is damaged. */
+export async function journalPage(
+  store: RunStore, options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean } = {},
+): Promise<JournalPage> {
+  const after = options.after ?? 0
+  const limit = options.limit ?? 100
+  if (!Number.isSafeInteger(after) || after < 0) throw new StepwellError('invalid_argument', `after: ${String(after)} is not a sequence number`)
+  if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
+    throw new StepwellError('limit_exceeded', `limit: ${String(limit)} is not between 1 and ${MAX_LIMIT}`, {
+      details: { limit: 'journalPage', measured: Number(limit) || 0, allowed: MAX_LIMIT },
+    })
+  }
+  const row = await store.read()
+  if (row === undefined) throw new StepwellError('run_not_found', `there is no run ${store.runId}`, { details: { runId: store.runId } })
+  const page = await store.entries(after, limit)
+  if (page.length === 0) return { items: [], next: undefined }
+  let { hash } = await before(store, after + 1)
+  const items: EntryView[] = []
+  let expected = after + 1
+  for (const { seq, bytes } of page) {
+    if (seq !== expected) throw new StepwellError('corrupt_entry', `entry ${expected} of the journal is missing`, { details: { seq: expected, why: 'missing' } })
+    expected++
+    const entry = decodeEntry(seq, bytes, hash)
+    hash = entry.hash
+    items.push({
+      seq, kind: entry.kind, generation: entry.generation, host: entry.host, at: entry.at, calls: entry.calls,
+      ...(entry.key === undefined ? undefined : { key: entry.key }),
+      ...(entry.attempt === 0 ? undefined : { attempt: entry.attempt }),
+      ...(entry.due === undefined ? undefined : { dueAt: entry.due }),
+      isBlob: entry.blob, payloadBytes: entry.payload.length, hash: hex(entry.hash),
+      ...(options.reveal === true && !entry.trimmed ? { payload: await fromPayload(store, entry) } : undefined),
+    })
+  }
+  return { items, next: page.length < limit ? undefined : expected - 1 }
+}

@@ -1,0 +1,581 @@
+// The cases of the store contract: one per rule of the port, each named by the guarantee it proves.
+
+import { maxPageRows, maxValueBytes } from '../store/batch.ts'
+import { createMemoryShelf } from '../store/memory.ts'
+import type { Batch, RunStore, StaleReason } from '../store/store.ts'
+import { inboxKey } from '../store/store.ts'
+import { equal, ok, throws } from './assert.ts'
+import { randomBatch, randomSource } from './store-random.ts'
+import {
+  bytes, commits, entriesAfter, entry, fill, head, row, type Scene, type SceneCase, snapshot, start, tables, text,
+} from './store-scene.ts'
+
+/** A batch that has every part and writes every table. */
+const everything = (seq: number): Omit<Batch, 'expect'> => ({
+  entries: entriesAfter(seq, 2), row: row({ epoch: 2, wakeAt: 9_000_000_000_000, record: text('next') }),
+  post: [text('m')], take: [1], require: [{ table: 'manifest', key: 'k' }],
+  rows: [{ table: 'outbox', key: 'new', value: text('o') }, { table: 'chunk', key: 'k', value: null }],
+})
+
+/** Commits `batch`, expects that it is stale for `reason`, and that nothing at all changed. */
+async function refused(scene: Scene, store: RunStore, batch: Batch, reason: StaleReason): Promise<void> {
+  const before = await snapshot(store, scene.harness)
+  equal(await store.commit(batch), { kind: 'stale', reason }, `the answer to ${reason}`)
+  equal(await snapshot(store, scene.harness), before, `what is stored after a commit that was ${reason}`)
+}
+
+/** Expects that a batch throws `invalid_argument` and changes nothing. */
+async function illegal(scene: Scene, store: RunStore, batch: Batch, what: string): Promise<void> {
+  const before = await snapshot(store, scene.harness)
+  await throws('invalid_argument', () => store.commit(batch), what)
+  equal(await snapshot(store, scene.harness), before, `what is stored after ${what}`)
+}
+
+const journal: SceneCase[] = [
+  { id: 'G3', title: 'a start writes its row and its entries, numbered from 1', run: async ({ open, runId }) => {
+    const store = await open()
+    await start(store, 3, { epoch: 4, wakeAt: 12_345, record: text('r') })
+    equal(await store.read(), { runId, epoch: 4, inbox: 0, wakeAt: 12_345, record: text('r') }, 'the row')
+    equal(await store.entries(0, 10), [entry(1), entry(2), entry(3)], 'the entries')
+    equal(await store.last(), entry(3), 'the last entry')
+  } },
+  { id: 'G3', title: 'one entry after the other is appended, and batches of several', run: async ({ open }) => {
+    const store = await open()
+    await start(store)
+    for (let seq = 0; seq < 5; seq++) await commits(store, head(seq, { entries: [entry(seq + 1)] }))
+    await commits(store, head(5, { entries: entriesAfter(5, 3) }))
+    await commits(store, head(8, { entries: [entry(9)], row: row() }))
+    await commits(store, head(9, { entries: [entry(10)] }))
+    equal(await store.entries(0, 20), entriesAfter(0, 10), 'the entries')
+  } },
+  { id: 'G3', title: 'entries that do not follow what is expected are no legal batch', run: async (scene) => {
+    const store = await scene.open()
+    await start(store, 2)
+    await illegal(scene, store, head(2, { entries: [entry(4)] }), 'a gap')
+    await illegal(scene, store, head(2, { entries: [entry(2)] }), 'a seq used again')
+    await illegal(scene, store, head(2, { entries: [entry(3), entry(5)] }), 'a gap inside')
+    await illegal(scene, store, head(2, { entries: [entry(3), entry(3)] }), 'a seq twice')
+    await illegal(scene, store, head(2, { entries: [entry(4), entry(3)] }), 'entries in another order')
+    await illegal(scene, store, head(2.5, { entries: [entry(3.5)] }), 'a seq that is no whole number')
+    await illegal(scene, store, head(-1, { entries: [entry(0)] }), 'a negative seq')
+    await illegal(scene, store, { expect: { kind: 'absent' }, row: row(), entries: [entry(2)] }, 'a start at 2')
+  } },
+  { id: 'G3', title: 'a number is never used again and none is left out', run: async (scene) => {
+    const store = await scene.open()
+    await start(store, 3)
+    for (const seq of [0, 1, 2, 4, 10]) {
+      await refused(scene, store, head(seq, { entries: [entry(seq + 1, 'other')] }), 'seq')
+      await refused(scene, store, head(seq, { entries: entriesAfter(seq, 2) }), 'seq')
+      await refused(scene, store, head(seq, { row: row() }), 'seq')
+    }
+    await commits(store, head(3, { entries: [entry(4)] }))
+    await refused(scene, store, head(3, { entries: [entry(4)] }), 'seq')
+    await refused(scene, await scene.open(), head(3, { entries: [entry(4)] }), 'seq')
+    await refused(scene, await scene.open(), head(5, { entries: [entry(6)] }), 'seq')
+  } },
+  { id: 'G3', title: 'of ten commits of the same number exactly one is written', run: async ({ open }) => {
+    const store = await open()
+    await start(store, 1)
+    const handles = await Promise.all(Array.from({ length: 10 }, open))
+    for (let seq = 1; seq < 6; seq++) {
+      const answers = await Promise.all(handles.map((handle, i) => handle.commit(head(seq, { entries: [entry(seq + 1, `by ${i}`)] }))))
+      const winner = answers.findIndex(({ kind }) => kind === 'committed')
+      equal(answers.filter((_, i) => i !== winner), Array(9).fill({ kind: 'stale', reason: 'seq' }), 'the answers of the losers')
+      equal(await store.last(), entry(seq + 1, `by ${winner}`), 'the last entry')
+    }
+  } },
+  { id: 'G3', title: 'handles that take turns see each other', run: async (scene) => {
+    const [one, two] = [await scene.open(), await scene.open()]
+    await start(one, 1)
+    await commits(two, head(1, { entries: [entry(2)] }))
+    await refused(scene, one, head(1, { entries: [entry(2)] }), 'seq')
+    await commits(one, head(2, { entries: [entry(3)] }))
+    await commits(two, head(3, { entries: [entry(4)], row: row({ record: text('by two') }) }))
+    equal((await one.read())?.record, text('by two'), 'the record')
+    equal(await one.entries(0, 9), await two.entries(0, 9), 'the entries of both')
+  } },
+  { id: 'G3', title: 'a page of entries is exact', run: async ({ open }) => {
+    const store = await open()
+    await start(store, 7)
+    equal(await store.entries(0, 7), entriesAfter(0, 7), 'all, with an exact limit')
+    equal(await store.entries(0, 3), entriesAfter(0, 3), 'the first page')
+    equal(await store.entries(3, 3), entriesAfter(3, 3), 'the second page')
+    equal(await store.entries(6, 3), [entry(7)], 'the last page')
+    equal(await store.entries(7, 3), [], 'the page behind the end')
+    equal(await store.entries(0, 1), [entry(1)], 'a page of one')
+    equal(await store.entries(0, maxPageRows), entriesAfter(0, 7), 'the largest page')
+  } },
+  { id: 'G3', title: 'pages have no gap and no repeat while the journal grows', run: async ({ open }) => {
+    const store = await open()
+    await start(store, 100)
+    const seen: number[] = []
+    for (let head_ = 100; ;) {
+      const page = await store.entries(seen.length, 16)
+      seen.push(...page.map(({ seq }) => seq))
+      if (page.length < 16) break
+      if (head_ < 150) await commits(store, head(head_, { entries: entriesAfter(head_, 5) }))
+      head_ += head_ < 150 ? 5 : 0
+    }
+    equal(seen, Array.from({ length: 150 }, (_, i) => i + 1), 'the numbers')
+  } },
+  { id: 'G25', title: 'a limit that is none is refused, and one too large is named', run: async ({ open }) => {
+    const store = await open()
+    await start(store, 2)
+    for (const limit of [0, -1, 1.5, NaN]) {
+      await throws('invalid_argument', () => store.entries(0, limit), `entries with limit ${limit}`)
+      await throws('invalid_argument', () => store.rows('chunk', { limit }), `rows with limit ${limit}`)
+      await throws('invalid_argument', () => store.keys('chunk', { limit }), `keys with limit ${limit}`)
+    }
+    await throws('limit_exceeded', () => store.entries(0, maxPageRows + 1), 'too many entries')
+    await throws('limit_exceeded', () => store.rows('chunk', { limit: maxPageRows + 1 }), 'too many rows')
+    await throws('limit_exceeded', () => store.keys('chunk', { limit: maxPageRows + 1 }), 'too many keys')
+  } },
+]
+
+const commit: SceneCase[] = [
+  { id: 'G5', title: 'a batch with every part writes every part', run: async ({ open, runId, harness }) => {
+    const store = await open()
+    await start(store, 2)
+    await commits(store, { expect: { kind: 'exists' }, post: [text('1'), text('2')], rows: [
+      { table: 'manifest', key: 'k', value: text('m') }, { table: 'chunk', key: 'k', value: text('c') },
+    ] })
+    const posted = await commits(store, head(2, everything(2)))
+    equal(posted, [3], 'the numbers of the messages')
+    equal(await store.read(), { runId, epoch: 2, inbox: 3, wakeAt: 9_000_000_000_000, record: text('next') }, 'the row')
+    equal(await store.entries(0, 9), entriesAfter(0, 4), 'the entries')
+    equal(await store.rows('inbox', { limit: 9 }), [
+      { key: inboxKey(2), value: text('2') }, { key: inboxKey(3), value: text('m') },
+    ], 'the inbox')
+    equal(await store.rows('outbox', { limit: 9 }), [{ key: 'new', value: text('o') }], 'the outbox')
+    equal(await store.rows('chunk', { limit: 9 }), [], 'the chunks')
+    if (harness.alarm !== undefined) equal(await harness.alarm(runId), 9_000_000_000_000, 'the alarm')
+  } },
+  { id: 'G5', title: 'a batch that is stale writes nothing of its many parts', run: async (scene) => {
+    const store = await scene.open()
+    await refused(scene, store, head(0, everything(0)), 'absent')
+    await refused(scene, store, head(0, { entries: [entry(1)] }), 'absent')
+    await refused(scene, store, { expect: { kind: 'exists' }, post: [text('m')] }, 'absent')
+    await start(store, 3)
+    await commits(store, { expect: { kind: 'exists' }, post: [text('1'), text('2')] })
+    const { take: _, ...startable } = everything(0)
+    await refused(scene, store, { expect: { kind: 'absent' }, ...startable, row: row() }, 'exists')
+    await refused(scene, store, head(3, everything(3), 0), 'epoch')
+    await refused(scene, store, head(3, everything(3), 2), 'epoch')
+    await refused(scene, store, head(2, everything(2)), 'seq')
+    await refused(scene, store, { ...everything(3), expect: { kind: 'head', epoch: 1, seq: 3, inbox: 1 } }, 'inbox')
+    await refused(scene, store, { ...everything(3), expect: { kind: 'head', epoch: 1, seq: 3, inbox: 3 } }, 'inbox')
+    await refused(scene, store, head(3, everything(3)), 'missing')
+    await refused(scene, store, { expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'c', value: text('c') }],
+      require: [{ table: 'manifest', key: 'k' }] }, 'missing')
+  } },
+  { id: 'G5', title: 'the first check that fails gives the reason', run: async (scene) => {
+    const store = await scene.open()
+    const require = [{ table: 'manifest', key: 'k' }] as const
+    await refused(scene, store, { expect: { kind: 'exists' }, require }, 'absent')
+    await start(store, 1)
+    await refused(scene, store, { expect: { kind: 'absent' }, row: row(), require }, 'exists')
+    await refused(scene, store, { expect: { kind: 'head', epoch: 2, seq: 2, inbox: 2 }, require }, 'epoch')
+    await refused(scene, store, { expect: { kind: 'head', epoch: 1, seq: 2, inbox: 2 }, require }, 'seq')
+    await refused(scene, store, { expect: { kind: 'head', epoch: 1, seq: 1, inbox: 2 }, require }, 'inbox')
+    await refused(scene, store, { expect: { kind: 'head', epoch: 1, seq: 1, inbox: 0 }, require }, 'missing')
+  } },
+  { id: 'G5', title: 'a batch that is illegal in its last part writes nothing', run: async (scene) => {
+    const store = await scene.open()
+    await start(store, 2)
+    const legal = { ...everything(2), require: [] }
+    const chunk = (key: string): NonNullable<Batch['rows']> => [...(legal.rows ?? []), { table: 'chunk', key, value: text('c') }]
+    await illegal(scene, store, head(2, { ...legal, rows: chunk('') }), 'an empty key')
+    await illegal(scene, store, head(2, { ...legal, rows: chunk('k\u00e9') }), 'a key that is not ASCII')
+    await illegal(scene, store, head(2, { ...legal, rows: chunk('k'.repeat(513)) }), 'a key of 513 characters')
+    await illegal(scene, store, head(2, { ...legal, rows: [{ table: 'inbox' as 'chunk', key: 'k', value: text('m') }] }), 'an inbox row')
+    await illegal(scene, store, head(2, { ...legal, take: [1, -1] }), 'a message -1')
+    await illegal(scene, store, head(2, { ...legal, row: row({ epoch: 0 }) }), 'an epoch that shrinks')
+    await illegal(scene, store, head(2, { ...legal, row: row({ wakeAt: 1.5 }) }), 'a time that is no whole number')
+    await illegal(scene, store, head(2, { ...legal, row: row({ inbox: 5 }) }), 'an inbox number set later')
+    await commits(store, head(2, legal))
+  } },
+  { id: 'G5', title: 'parts that do not belong to what is expected are refused', run: async (scene) => {
+    const store = await scene.open()
+    await start(store, 2)
+    for (const kind of ['exists', 'none'] as const) {
+      await illegal(scene, store, { expect: { kind }, entries: [entry(3)] }, `entries with ${kind}`)
+      await illegal(scene, store, { expect: { kind }, row: row() }, `a row with ${kind}`)
+      await illegal(scene, store, { expect: { kind }, take: [1] }, `take with ${kind}`)
+    }
+    await illegal(scene, store, { expect: { kind: 'none' }, post: [text('m')] }, 'post with none')
+    await illegal(scene, store, { expect: { kind: 'absent' }, entries: [entry(1)] }, 'a start without a row')
+    await illegal(scene, store, { expect: { kind: 'absent' }, row: row(), take: [1] }, 'take with absent')
+  } },
+  { id: 'G5', title: 'a batch of 1,000 entries is written whole or not at all', run: async (scene) => {
+    const store = await scene.open()
+    await start(store, 1)
+    await refused(scene, store, head(2, { entries: entriesAfter(2, 1_000) }), 'seq')
+    await refused(scene, store, head(1, { entries: entriesAfter(1, 1_000), require: [{ table: 'chunk', key: 'k' }] }), 'missing')
+    await commits(store, head(1, { entries: entriesAfter(1, 1_000), row: row({ record: text('after') }) }))
+    equal(await store.entries(0, 2_000), entriesAfter(0, 1_001), 'the entries')
+    equal((await store.read())?.record, text('after'), 'the record')
+  } },
+  { id: 'G5', title: 'a batch with nothing in it is a check', run: async (scene) => {
+    const store = await scene.open()
+    await start(store, 2)
+    const before = await snapshot(store, scene.harness)
+    equal(await store.commit(head(2)), { kind: 'committed' }, 'the answer')
+    equal(await store.commit(head(2, { entries: [], rows: [], post: [], take: [], require: [] })), { kind: 'committed' }, 'the answer to empty lists')
+    equal(await snapshot(store, scene.harness), before, 'what is stored')
+    await refused(scene, store, head(1), 'seq')
+  } },
+  { id: 'G5', title: 'two hundred random batches have the answers and the outcome of the memory store', run: async ({ open, harness }) => {
+    for (const seed of [1, 20_261_120]) {
+      const [store, model] = [await open(), createMemoryShelf().open('run-1')]
+      await store.destroy()
+      const random = randomSource(seed)
+      const answers: Record<string, number> = {}
+      for (let i = 0; i < 200; i++) {
+        const batch = randomBatch(random, model)
+        const answer = await store.commit(batch)
+        equal(answer, model.commit(batch), `seed ${seed}: the answer to batch ${i}`)
+        const name = answer.kind === 'stale' ? answer.reason : answer.kind
+        answers[name] = (answers[name] ?? 0) + 1
+      }
+      const { alarm: _, ...stored } = (await snapshot(store, harness)) as Record<string, unknown>
+      const { alarm: __, ...expected } = (await snapshot(model, { ...harness, alarm: () => null })) as Record<string, unknown>
+      equal(stored, expected, `seed ${seed}: what is stored`)
+      for (const name of ['committed', 'epoch', 'seq', 'inbox', 'missing', 'exists']) {
+        ok((answers[name] ?? 0) > 0, `seed ${seed}: no batch was ${name}, so the test shows too little`)
+      }
+    }
+  } },
+  { id: 'G5', title: 'a strict commit gives the same answers', run: async (scene) => {
+    const store = await scene.open()
+    await commits(store, { expect: { kind: 'absent' }, row: row(), durability: 'strict' })
+    await commits(store, head(0, { entries: [entry(1)], durability: 'strict' }))
+    await commits(store, head(1, { entries: entriesAfter(1, 2), row: row(), durability: 'strict' }))
+    await refused(scene, store, head(1, { entries: [entry(2)], durability: 'strict' }), 'seq')
+    equal(await store.entries(0, 9), entriesAfter(0, 3), 'the entries')
+  } },
+  { id: 'G5', title: 'after a restart everything committed is there, and the run goes on', run: async ({ open, harness, runId }) => {
+    const store = await open()
+    await fill(store)
+    await commits(store, head(3, { entries: [entry(4)], row: row({ epoch: 8, wakeAt: 8_000_000_000_000 }), take: [1] }, 7))
+    await commits(store, head(4, { entries: [entry(5)] }, 8))
+    const before = await snapshot(store, harness)
+    const again = await harness.reopen(runId)
+    equal(await snapshot(again, harness), before, 'what is stored')
+    await commits(again, head(5, { entries: [entry(6)] }, 8))
+    equal(await commits(again, { expect: { kind: 'exists' }, post: [text('m')] }), [3], 'the number of a message')
+  } },
+]
+
+const authority: SceneCase[] = [
+  { id: 'G6', title: 'a driver whose epoch was taken over cannot write, whatever it writes', run: async (scene) => {
+    const [old, next] = [await scene.open(), await scene.open()]
+    await start(old, 2)
+    await commits(old, head(2, { entries: [entry(3)] }))
+    await commits(next, head(3, { row: row({ epoch: 2 }) }))
+    await refused(scene, old, head(3, { entries: [entry(4)] }), 'epoch')
+    await refused(scene, old, head(3, { entries: entriesAfter(3, 2) }), 'epoch')
+    await refused(scene, old, head(3, { row: row() }), 'epoch')
+    await refused(scene, old, head(3, { row: row({ epoch: 3 }) }), 'epoch')
+    await refused(scene, old, head(3, { rows: [{ table: 'outbox', key: 'k', value: text('o') }] }), 'epoch')
+    await refused(scene, old, head(3, { entries: [entry(4)], durability: 'strict' }), 'epoch')
+    await commits(next, head(3, { entries: [entry(4)] }, 2))
+    await refused(scene, old, head(4, { entries: [entry(5)] }), 'epoch')
+    equal(await commits(old, { expect: { kind: 'exists' }, post: [text('m')] }), [1], 'a message, which anyone may send')
+  } },
+  { id: 'G6', title: 'of two take-overs of one epoch exactly one is written', run: async ({ open }) => {
+    const [one, two] = [await open(), await open()]
+    await start(one, 1)
+    const take = (by: string): Batch => head(1, { row: row({ epoch: 2, record: text(by) }) })
+    const answers = await Promise.all([one.commit(take('one')), two.commit(take('two'))])
+    equal(answers.map(({ kind }) => kind).sort(), ['committed', 'stale'], 'the answers')
+    const winner = answers[0].kind === 'committed' ? 'one' : 'two'
+    equal((await one.read())?.record, text(winner), 'the record')
+  } },
+  { id: 'G23', title: 'of ten starts exactly one is written', run: async ({ open }) => {
+    const handles = await Promise.all(Array.from({ length: 10 }, open))
+    const answers = await Promise.all(handles.map((handle, i) =>
+      handle.commit({ expect: { kind: 'absent' }, row: row({ record: text(`by ${i}`) }), entries: [entry(1)] })))
+    const winner = answers.findIndex(({ kind }) => kind === 'committed')
+    equal(answers.filter((_, i) => i !== winner), Array(9).fill({ kind: 'stale', reason: 'exists' }), 'the answers of the losers')
+    equal((await (await open()).read())?.record, text(`by ${winner}`), 'the record')
+  } },
+]
+
+const side: SceneCase[] = [
+  { id: 'G17', title: 'messages are numbered in the commit, and no number is given twice', run: async ({ open, harness, runId }) => {
+    const store = await open()
+    await start(store)
+    const post = (...messages: string[]): Batch => ({ expect: { kind: 'exists' }, post: messages.map(text) })
+    equal(await commits(store, post('a')), [1], 'the first number')
+    equal(await commits(store, post('b', 'c')), [2, 3], 'the next numbers')
+    await commits(store, head(0, { take: [1, 2, 3] }))
+    equal(await store.rows('inbox', { limit: 9 }), [], 'the inbox when all were taken')
+    equal(await commits(await open(), post('d')), [4], 'the number after all were taken')
+    await commits(store, head(0, { take: [4], entries: [entry(1)] }))
+    equal(await commits(await harness.reopen(runId), post('e')), [5], 'the number after a restart')
+    equal((await (await open()).read())?.inbox, 5, 'the number in the row')
+  } },
+  { id: 'G17', title: 'a hundred messages sent at once get a hundred numbers in a row', run: async ({ open }) => {
+    const handles = await Promise.all([open(), open(), open()])
+    await start(handles[0])
+    const numbers = await Promise.all(Array.from({ length: 100 }, (_, i) =>
+      commits(handles[i % 3] as RunStore, { expect: { kind: 'exists' }, post: [text(`message ${i}`)] })))
+    equal(numbers.flat().sort((a, b) => a - b), Array.from({ length: 100 }, (_, i) => i + 1), 'the numbers')
+    const rows = await handles[0].rows('inbox', { limit: 200 })
+    equal(rows.map(({ key }) => key), Array.from({ length: 100 }, (_, i) => inboxKey(i + 1)), 'the keys')
+    for (const [i, [n]] of numbers.entries()) {
+      equal(rows[(n as number) - 1]?.value, text(`message ${i}`), `message ${n}`)
+    }
+  } },
+  { id: 'G5', title: 'a commit can require that no message came since the inbox was read', run: async (scene) => {
+    const store = await scene.open()
+    await start(store, 1)
+    const park = (inbox: number): Batch => ({ expect: { kind: 'head', epoch: 1, seq: 1, inbox }, row: row({ record: text('parked') }) })
+    await commits(await scene.open(), { expect: { kind: 'exists' }, post: [text('m')] })
+    await refused(scene, store, park(0), 'inbox')
+    await refused(scene, store, { expect: { kind: 'head', epoch: 1, seq: 1, inbox: 0 }, entries: [entry(2)] }, 'inbox')
+    await commits(store, park(1))
+    await commits(store, { expect: { kind: 'head', epoch: 1, seq: 1, inbox: 1 }, entries: [entry(2)] })
+  } },
+  { id: 'G17', title: 'a driver that writes the row forgets no message', run: async ({ open }) => {
+    const store = await open()
+    await start(store)
+    await commits(await open(), { expect: { kind: 'exists' }, post: [text('1'), text('2')] })
+    await commits(store, head(0, { row: row({ record: text('next') }), entries: [entry(1)] }))
+    equal((await store.read())?.inbox, 2, 'the number in the row')
+    equal(await commits(store, { expect: { kind: 'exists' }, post: [text('3')] }), [3], 'the next number')
+  } },
+  { id: 'G17', title: 'a run from another host goes on with its numbers', run: async ({ open }) => {
+    const store = await open()
+    const posted = await commits(store, { expect: { kind: 'absent' }, row: row({ inbox: 41 }), post: [text('pending')] })
+    equal(posted, [42], 'the number of the pending message')
+    equal((await store.read())?.inbox, 42, 'the number in the row')
+    equal(await store.keys('inbox', { limit: 9 }), [inboxKey(42)], 'the keys')
+  } },
+  { id: 'G17', title: 'take removes the messages that it names, others stay', run: async ({ open }) => {
+    const store = await open()
+    await start(store)
+    await commits(store, { expect: { kind: 'exists' }, post: Array.from({ length: 12 }, (_, i) => text(`${i + 1}`)) })
+    await commits(store, head(0, { take: [2, 10, 99] }))
+    await commits(store, head(0, { take: [2] }))
+    const left = [1, 3, 4, 5, 6, 7, 8, 9, 11, 12]
+    equal(await store.keys('inbox', { limit: 20 }), left.map(inboxKey), 'the keys, in the order of the numbers')
+    equal(await store.row('inbox', inboxKey(11)), text('11'), 'one message')
+    equal(await store.row('inbox', inboxKey(10)), undefined, 'a message that was taken')
+  } },
+  { id: 'T-005', title: 'rows are put, replaced and deleted, each table by itself', run: async ({ open }) => {
+    const store = await open()
+    await start(store)
+    const put = (value: string | null): Batch => ({ expect: { kind: 'none' }, rows: (['outbox', 'chunk', 'manifest'] as const)
+      .map((table) => ({ table, key: 'k', value: value === null ? null : text(table + value) })) })
+    await commits(store, put(' 1'))
+    await commits(store, put(' 2'))
+    for (const table of tables.slice(1)) equal(await store.row(table, 'k'), text(`${table} 2`), table)
+    await commits(store, { expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'k', value: null }, { table: 'chunk', key: 'x', value: null }] })
+    equal(await store.row('chunk', 'k'), undefined, 'the row that was deleted')
+    equal(await store.row('outbox', 'k'), text('outbox 2'), 'the same key in another table')
+    await commits(store, { expect: { kind: 'none' }, rows: [
+      { table: 'chunk', key: 'a', value: text('1') }, { table: 'chunk', key: 'a', value: null }, { table: 'chunk', key: 'b', value: null },
+      { table: 'chunk', key: 'b', value: text('1') }, { table: 'chunk', key: 'b', value: text('2') },
+    ] })
+    equal(await store.rows('chunk', { limit: 9 }), [{ key: 'b', value: text('2') }], 'the last write of each key')
+  } },
+  { id: 'T-005', title: 'rows and keys come in the order of their keys, in exact pages', run: async ({ open }) => {
+    const store = await open()
+    const keys = [' ', '!', '-', '0', '1', '10', '2', ':', 'A', 'Z', '_', 'a', 'a!', 'a0', 'aa', 'b', 'k'.repeat(512), '~']
+    const shuffled = [...keys].reverse()
+    await commits(store, { expect: { kind: 'none' }, rows: shuffled.map((key) => ({ table: 'outbox', key, value: text(key) })) })
+    equal(await store.keys('outbox', { limit: 99 }), keys, 'the keys')
+    equal(await store.rows('outbox', { limit: 99 }), keys.map((key) => ({ key, value: text(key) })), 'the rows')
+    equal(await store.keys('outbox', { limit: keys.length }), keys, 'a page with an exact limit')
+    const walked: string[] = []
+    for (;;) {
+      const after = walked.at(-1)
+      const page = await store.keys('outbox', { limit: 5, ...(after === undefined ? undefined : { after }) })
+      walked.push(...page)
+      if (page.length < 5) break
+    }
+    equal(walked, keys, 'the pages one after the other')
+    equal((await store.rows('outbox', { after: 'a', limit: 2 })).map(({ key }) => key), ['a!', 'a0'], 'a page behind a key')
+    equal(await store.keys('outbox', { after: 'B', limit: 1 }), ['Z'], 'a page behind a key that is not there')
+    equal(await store.keys('outbox', { after: '~', limit: 5 }), [], 'the page behind the end')
+    equal(await store.keys('chunk', { limit: 5 }), [], 'another table')
+  } },
+  { id: 'G27', title: 'a batch can require side rows, as they were before it', run: async (scene) => {
+    const store = await scene.open()
+    await start(store)
+    const require = [{ table: 'manifest', key: 'a' }, { table: 'chunk', key: 'b' }] as const
+    const rows: Batch['rows'] = [{ table: 'manifest', key: 'a', value: text('m') }, { table: 'chunk', key: 'b', value: text('c') }]
+    await refused(scene, store, head(0, { entries: [entry(1)], require }), 'missing')
+    await refused(scene, store, head(0, { entries: [entry(1)], require, rows }), 'missing')
+    await commits(store, { expect: { kind: 'none' }, rows: rows.slice(0, 1) })
+    await refused(scene, store, head(0, { entries: [entry(1)], require }), 'missing')
+    await commits(store, { expect: { kind: 'none' }, rows })
+    await commits(store, head(0, { entries: [entry(1)], require, rows: rows.map((write) => ({ ...write, value: null })) }))
+    await refused(scene, store, head(1, { entries: [entry(2)], require }), 'missing')
+    await commits(store, { expect: { kind: 'exists' }, post: [text('m')] })
+    await commits(store, head(1, { require: [{ table: 'inbox', key: inboxKey(1) }] }))
+  } },
+  { id: 'G27', title: 'chunks may be there before their run, which then is still absent', run: async (scene) => {
+    const store = await scene.open()
+    await commits(store, { expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'c', value: text('c') }, { table: 'manifest', key: 'm', value: text('m') }] })
+    equal(await store.read(), undefined, 'the row')
+    await refused(scene, store, head(0, { entries: [entry(1)] }), 'absent')
+    await refused(scene, store, { expect: { kind: 'exists' }, post: [text('m')] }, 'absent')
+    if (scene.harness.shelf !== undefined) {
+      equal(await scene.harness.shelf.runs({ limit: 9 }), [...scene.others].sort(), 'the runs of the shelf')
+    }
+    await commits(await scene.harness.reopen(scene.runId), {
+      expect: { kind: 'absent' }, row: row(), entries: [entry(1)], require: [{ table: 'manifest', key: 'm' }],
+    })
+    equal(await (await scene.open()).row('chunk', 'c'), text('c'), 'the chunk')
+  } },
+]
+
+const values: SceneCase[] = [
+  { id: 'G26', title: 'bytes are copied on the way in and on the way out', run: async ({ open, harness }) => {
+    const store = await open()
+    const whole = bytes(64)
+    const view = (): Uint8Array => whole.subarray(16, 48)
+    await commits(store, {
+      expect: { kind: 'absent' }, row: row({ record: view() }), entries: [{ seq: 1, bytes: view() }], post: [view()],
+      rows: [{ table: 'chunk', key: 'k', value: view() }],
+    })
+    await commits(store, head(1, { entries: [{ seq: 2, bytes: view() }] }))
+    whole.fill(0)
+    const expected = bytes(64).slice(16, 48)
+    const read = async (): Promise<(Uint8Array | undefined)[]> => [
+      (await store.read())?.record, (await store.last())?.bytes, ...(await store.entries(0, 9)).map((e) => e.bytes),
+      await store.row('chunk', 'k'), ...(await store.rows('chunk', { limit: 1 })).map(({ value }) => value),
+      await store.row('inbox', inboxKey(1)),
+    ]
+    const first = await read()
+    equal(first, Array(7).fill(expected), 'what was stored before the caller changed its buffer')
+    equal(first.map((part) => part?.buffer.byteLength), Array(7).fill(32), 'the size of the buffers')
+    const before = await snapshot(store, harness)
+    for (const part of first) part?.fill(1)
+    equal(await snapshot(store, harness), before, 'what is stored after the reader changed its buffer')
+  } },
+  { id: 'G27', title: 'empty values and values of 300 KB come back whole', run: async ({ open, harness, runId }) => {
+    const store = await open()
+    const big = bytes(300_000)
+    const none = new Uint8Array(0)
+    await commits(store, {
+      expect: { kind: 'absent' }, row: row({ record: none }), entries: [{ seq: 1, bytes: none }, { seq: 2, bytes: big }],
+      post: [none, big], rows: [{ table: 'chunk', key: 'big', value: big }, { table: 'chunk', key: 'none', value: none }],
+    })
+    await commits(store, head(2, { entries: [{ seq: 3, bytes: big }] }))
+    await commits(store, head(3, { entries: [{ seq: 4, bytes: none }] }))
+    const again = await harness.reopen(runId)
+    equal((await again.read())?.record, none, 'an empty record')
+    equal((await again.entries(0, 9)).map((e) => e.bytes), [none, big, big, none], 'the entries')
+    equal((await again.rows('inbox', { limit: 9 })).map(({ value }) => value), [none, big], 'the messages')
+    equal(await again.row('chunk', 'none'), none, 'an empty row')
+    equal(await again.row('chunk', 'big'), big, 'a big row')
+    await commits(again, head(4, { row: row({ record: big }) }))
+    equal((await again.read())?.record, big, 'a big record')
+  } },
+  { id: 'G25', title: 'a value over the limit is refused with its size, and nothing is written', run: async (scene) => {
+    const store = await scene.open()
+    await start(store, 1)
+    const over = new Uint8Array(maxValueBytes + 1)
+    const before = await snapshot(store, scene.harness)
+    const batches: Batch[] = [
+      head(1, { entries: [{ seq: 2, bytes: over }] }), head(1, { entries: [entry(2), { seq: 3, bytes: over }] }),
+      head(1, { row: row({ record: over }) }), { expect: { kind: 'exists' }, post: [text('m'), over] },
+      { expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'k', value: over }] },
+    ]
+    for (const batch of batches) await throws('payload_too_large', () => store.commit(batch), 'a value over the limit')
+    equal(await snapshot(store, scene.harness), before, 'what is stored')
+    await commits(store, head(1, { entries: [{ seq: 2, bytes: over.subarray(1) }] }))
+    equal((await store.last())?.bytes.length, maxValueBytes, 'the size of a value of exactly the limit')
+  } },
+]
+
+const life: SceneCase[] = [
+  { id: 'G29', title: 'an unknown run reads as nothing, and reading it writes nothing', run: async ({ open, harness, others, runId }) => {
+    const store = await open()
+    equal(store.runId, runId, 'the id of the handle')
+    equal(await store.read(), undefined, 'the row')
+    equal(await store.entries(0, 9), [], 'the entries')
+    equal(await store.last(), undefined, 'the last entry')
+    for (const table of tables) {
+      equal(await store.row(table, 'k'), undefined, `a row of ${table}`)
+      equal(await store.rows(table, { limit: 9 }), [], `the rows of ${table}`)
+      equal(await store.keys(table, { limit: 9 }), [], `the keys of ${table}`)
+    }
+    if (harness.shelf !== undefined) equal(await harness.shelf.runs({ limit: 9 }), [...others].sort(), 'the runs of the shelf')
+    if (harness.alarm !== undefined) equal(await harness.alarm(runId), null, 'the alarm')
+    await start(await harness.reopen(runId), 1)
+  } },
+  { id: 'T-033', title: 'ids of every legal form are kept apart, others are refused', run: async ({ harness }) => {
+    const ids = ['.', '..', '-', '_', '~', ':', 'a:b', 'a:b:', 'a', 'A', '1', '01', `${'x'.repeat(127)}1`, `${'x'.repeat(127)}2`]
+    for (const id of ids) await start(await harness.open(id), 1, { record: text(id) })
+    for (const id of ids) equal((await (await harness.open(id)).read())?.record, text(id), `the record of ${id}`)
+    for (const id of ['', ' ', 'a/b', 'a b', 'é', 'x'.repeat(129), '\u0000']) {
+      await throws('invalid_id', () => harness.open(id), JSON.stringify(id))
+    }
+    for (const id of ids) await (await harness.open(id)).destroy()
+  } },
+  { id: 'Z-124', title: 'destroy removes all of its run', run: async (scene) => {
+    const [store, driver] = [await scene.open(), await scene.open()]
+    const nothing = await snapshot(store, scene.harness)
+    await store.destroy()
+    await fill(store)
+    await commits(driver, head(3, { entries: [entry(4)], row: row({ epoch: 7, wakeAt: 9_000_000_000_000 }) }, 7))
+    await commits(driver, head(4, { entries: [entry(5)] }, 7))
+    await store.destroy()
+    equal(await snapshot(store, scene.harness), nothing, 'what is left')
+    await refused(scene, driver, head(5, { entries: [entry(6)] }, 7), 'absent')
+    await refused(scene, driver, { expect: { kind: 'exists' }, post: [text('m')] }, 'absent')
+    equal(await snapshot(await scene.harness.reopen(scene.runId), scene.harness), nothing, 'what is left after a restart')
+    await start(await scene.open(), 2)
+    await refused(scene, driver, head(5, { entries: [entry(6)] }, 7), 'epoch')
+    await refused(scene, driver, head(5, { entries: [entry(6)] }), 'seq')
+    equal(await (await scene.open()).entries(0, 9), entriesAfter(0, 2), 'the entries of a new run with the id')
+  } },
+  { id: 'G19', title: 'a run is due by the time in its row, soonest first', run: async ({ open, harness, others }) => {
+    const { shelf } = harness
+    if (shelf === undefined) return
+    const store = await open()
+    await start(store, 0, { wakeAt: 300 })
+    for (const [id, wakeAt] of [['b', 100], ['c', null], ['a', 300], ['d', 200], ['run-11', 0]] as const) {
+      await start(await harness.open(id), 0, { wakeAt })
+    }
+    const due = async (limit = 99): Promise<unknown> => (await shelf.due(limit)).map(({ runId, wakeAt }) => `${runId} ${wakeAt}`)
+    equal(await due(), ['run-11 0', 'b 100', 'd 200', 'a 300', 'run-1 300'], 'what is due')
+    equal(await due(2), ['run-11 0', 'b 100'], 'the first two')
+    await commits(store, head(0, { row: row({ wakeAt: 50 }) }))
+    await commits(await harness.open('b'), head(0, { row: row() }))
+    await commits(await harness.open('d'), { expect: { kind: 'exists' }, post: [text('m')] })
+    await (await harness.open('run-11')).destroy()
+    equal(await due(), ['run-1 50', 'd 200', 'a 300'], 'what is due after changes')
+    await throws('invalid_argument', () => shelf.due(0), 'a limit of 0')
+    const all = ['a', 'b', 'c', 'd', 'run-1', ...others].sort()
+    equal(await shelf.runs({ limit: 99 }), all, 'the runs')
+    equal(await shelf.runs({ limit: 2 }), all.slice(0, 2), 'the first page of runs')
+    equal(await shelf.runs({ after: 'b', limit: 2 }), ['c', 'd'], 'a page of runs')
+    equal(await shelf.runs({ after: all.at(-1) as string, limit: 2 }), [], 'the page behind the end')
+    equal(await shelf.runs({ limit: all.length }), all, 'a page with an exact limit')
+  } },
+  { id: 'G29', title: 'the timer of the host is the time in the row, and stays with it', run: async ({ open, harness, runId }) => {
+    if (harness.alarm === undefined) return
+    const store = await open()
+    const [soon, later] = [8_000_000_000_000, 9_000_000_000_000]
+    await start(store, 0, { wakeAt: later })
+    equal(await harness.alarm(runId), later, 'after the start')
+    await commits(store, head(0, { entries: [entry(1)] }))
+    await commits(store, head(1, { row: row({ wakeAt: later }) }))
+    equal(await harness.alarm(runId), later, 'after commits that leave it')
+    await commits(await open(), head(1, { row: row({ wakeAt: soon }) }))
+    equal(await harness.alarm(runId), soon, 'after another handle moved it')
+    await commits(store, head(1, { row: row({ wakeAt: later }) }))
+    equal(await harness.alarm(runId), later, 'after this handle moved it back')
+    await store.commit(head(0, { row: row({ wakeAt: soon }) }))
+    equal(await harness.alarm(runId), later, 'after a stale commit')
+    await commits(await harness.reopen(runId), head(1, { row: row() }))
+    equal(await harness.alarm(runId), null, 'after a row without a time')
+  } },
+]
+
+export const storeCases: readonly SceneCase[] = [...journal, ...commit, ...authority, ...side, ...values, ...life]

@@ -1,0 +1,95 @@
+// A host with a virtual clock and seeded randomness: a sleep of 30 days takes no time, and every run of a test is the same.
+
+import { hashParts } from '../hash.ts'
+import type { Host, HostName, HostTimer, LogRecord } from '../host.ts'
+
+export interface TestHostOptions {
+  /** How this runtime empties its microtask queue (Node: `setImmediate`, browsers: a MessageChannel turn, workerd: a Response's text). */
+  readonly quiesce: () => Promise<void>
+  /** Default: 2026-01-01T00:00:00Z. */
+  readonly startAt?: number
+  /** Default 1. */
+  readonly seed?: number
+  /** Default 'test', which may run calls of every `at`. */
+  readonly name?: HostName
+  readonly log?: (record: LogRecord) => void
+}
+
+interface Timer {
+  readonly at: number
+  readonly order: number
+  readonly run: () => void
+}
+
+export class TestHost implements Host {
+  readonly name: HostName
+  readonly logs: LogRecord[] = []
+  #now: number
+  #seed: number
+  #draws = 0
+  #order = 0
+  #timers: Timer[] = []
+  #quiesce: () => Promise<void>
+  #log: ((record: LogRecord) => void) | undefined
+
+  constructor(options: TestHostOptions) {
+    this.name = options.name ?? 'test'
+    this.#quiesce = options.quiesce
+    this.#now = options.startAt ?? Date.UTC(2026, 0, 1)
+    this.#seed = options.seed ?? 1
+    this.#log = options.log
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  random(bytes: number): Uint8Array {
+    const out = new Uint8Array(bytes)
+    for (let at = 0; at < bytes; at += 32) {
+      out.set(hashParts('stepwell.test', this.#seed, this.#draws++).subarray(0, Math.min(32, bytes - at)), at)
+    }
+    return out
+  }
+
+  quiesce(): Promise<void> {
+    return this.#quiesce()
+  }
+
+  timer(ms: number, run: () => void): HostTimer {
+    const timer: Timer = { at: this.#now + Math.max(0, ms), order: this.#order++, run }
+    this.#timers.push(timer)
+    return { cancel: () => { this.#timers = this.#timers.filter((other) => other !== timer) } }
+  }
+
+  log(record: LogRecord): void {
+    this.logs.push(record)
+    this.#log?.(record)
+  }
+
+  /** When the next timer is due. */
+  get nextTimer(): number | undefined {
+    return this.#timers.length === 0 ? undefined : Math.min(...this.#timers.map((timer) => timer.at))
+  }
+
+  /** Moves the clock forward and runs what is due, in order of time, then of arming. Never backward. */
+  advanceTo(time: number): void {
+    for (;;) {
+      const due = this.#timers.filter((timer) => timer.at <= time).sort((a, b) => a.at - b.at || a.order - b.order)[0]
+      if (due === undefined) break
+      this.#timers = this.#timers.filter((timer) => timer !== due)
+      if (due.at > this.#now) this.#now = due.at
+      due.run()
+    }
+    if (time > this.#now) this.#now = time
+  }
+
+  advance(ms: number): void {
+    this.advanceTo(this.#now + ms)
+  }
+
+  /** A wall clock that jumps, also backward: timers stay where they are. */
+  jump(ms: number): void {
+    this.#now += ms
+  }
+}

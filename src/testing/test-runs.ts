@@ -1,0 +1,122 @@
+// Runs workflows on any store under a test host: start, crash, restart, and go on until a run ends, in virtual time.
+
+import type { StartOptions } from '../client.ts'
+import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
+import { type DriveEnd, Driver } from '../engine/drive.ts'
+import { startId, startRun } from '../engine/start.ts'
+import { requestCancel } from '../engine/cancel.ts'
+import { StepwellError } from '../errors.ts'
+import { type RunSummary, summary } from '../journal/summary.ts'
+import { limits, type Limits } from '../limits.ts'
+import type { MaybePromise, RunStore } from '../store/store.ts'
+import type { TestHost } from './test-host.ts'
+
+export interface TestRunsOptions {
+  readonly host: TestHost
+  /** A handle on the run's store; called again after a crash. */
+  readonly open: (runId: string) => MaybePromise<RunStore>
+  readonly workflows: readonly AnyWorkflow[]
+  readonly services?: object
+  readonly limits?: Partial<Limits>
+  /** As a browser does: each drive takes the next epoch. Default true. */
+  readonly takesEpoch?: boolean
+}
+
+export class TestRuns {
+  readonly host: TestHost
+  #options: TestRunsOptions
+  #limits: Limits
+  #drivers = new Map<string, Driver>()
+  #stores = new Map<string, RunStore>()
+
+  constructor(options: TestRunsOptions) {
+    this.host = options.host
+    this.#options = options
+    this.#limits = limits(options.limits)
+  }
+
+  /** The id of the started run, and whether it is new. Nothing is driven yet. */
+  async start<D extends AnyWorkflow>(definition: D, input: WorkflowInput<D>, options: StartOptions = {}): Promise<{ id: string; created: boolean }> {
+    const id = startId(definition.name, options, (n) => this.host.random(n))
+    const { created } = await startRun(await this.store(id), this.host, this.#limits, definition, input, options)
+    return { id, created }
+  }
+
+  async store(id: string): Promise<RunStore> {
+    let store = this.#stores.get(id)
+    if (store === undefined) {
+      store = await this.#options.open(id)
+      this.#stores.set(id, store)
+    }
+    return store
+  }
+
+  async driver(id: string): Promise<Driver> {
+    let driver = this.#drivers.get(id)
+    if (driver === undefined) {
+      driver = new Driver({
+        store: await this.store(id), host: this.host, registry: registry(this.#options.workflows), services: this.#options.services ?? {},
+        limits: this.#limits, takesEpoch: this.#options.takesEpoch ?? true,
+      })
+      this.#drivers.set(id, driver)
+    }
+    return driver
+  }
+
+  /** One drive. Time moves on by itself while nothing but a timer is waited for. */
+  async drive(id: string): Promise<DriveEnd> {
+    const driver = await this.driver(id)
+    const end = driver.drive()
+    let result: DriveEnd | undefined
+    end.then((value) => { result = value }, () => {})
+    for (let idle = 0; result === undefined;) {
+      await this.host.quiesce()
+      // A live step may wait for the real world: time stands still meanwhile, unless nothing real can be under way.
+      if (result !== undefined || driver.liveness().steps.length > 0) {
+        idle = 0
+        continue
+      }
+      const next = this.host.nextTimer
+      if (++idle > 2 && next !== undefined) this.host.advanceTo(next)
+    }
+    return end
+  }
+
+  /** Drives and lets time pass until the run ends or is blocked. */
+  async settle(id: string): Promise<DriveEnd> {
+    for (let i = 0; i < 100_000; i++) {
+      const end = await this.drive(id)
+      if (end.kind === 'parked') {
+        if (end.wakeAt === null) return end
+        this.host.advanceTo(end.wakeAt)
+        continue
+      }
+      return end
+    }
+    throw new StepwellError('internal', `run ${id} did not settle`)
+  }
+
+  /** Starts and settles: the summary at the end. */
+  async run<D extends AnyWorkflow>(definition: D, input: WorkflowInput<D>, options: StartOptions = {}): Promise<RunSummary> {
+    const { id } = await this.start(definition, input, options)
+    await this.settle(id)
+    return this.summary(id)
+  }
+
+  async summary(id: string): Promise<RunSummary> {
+    return summary(await this.store(id))
+  }
+
+  async cancel(id: string, reason?: string): Promise<void> {
+    await requestCancel(await this.store(id), this.host.now(), reason === undefined ? {} : { reason })
+    this.#drivers.get(id)?.poke().catch(() => {})
+  }
+
+  /** Forgets all that is in memory of a run, as a crash does. What its steps have under way goes on in the void. */
+  async crash(id: string): Promise<void> {
+    const driver = this.#drivers.get(id)
+    this.#drivers.delete(id)
+    this.#stores.delete(id)
+    await driver?.stop()
+  }
+}

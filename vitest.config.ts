@@ -1,0 +1,48 @@
+import { cloudflareTest } from '@cloudflare/vitest-plugin'
+import { playwright } from '@vitest/browser-playwright'
+import { defineConfig } from 'vitest/config'
+import { installedChromium } from './scripts/chromium.mjs'
+
+// One project per host. The suites they share are plain modules in test/contract and src/testing.
+// `resolve.tsconfigPaths` makes the package's own names mean its sources (tsconfig.base.json);
+// `#blake3` follows the export conditions of each host (package.json `imports`).
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        resolve: { tsconfigPaths: true },
+        test: {
+          name: 'node',
+          environment: 'node',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/worker/**', 'test/web/**'],
+        },
+      },
+      {
+        resolve: { tsconfigPaths: true },
+        plugins: [cloudflareTest({ wrangler: { configPath: './test/worker/wrangler.toml' } })],
+        // workerd reads no file of this machine, so Vitest's module cache on disk is no use to it.
+        test: { name: 'workerd', include: ['test/worker/**/*.test.ts'], fsModuleCache: false },
+      },
+      {
+        resolve: { tsconfigPaths: true },
+        test: {
+          name: 'chromium',
+          include: ['test/web/**/*.test.ts'],
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({
+              launchOptions: {
+                executablePath: installedChromium() ?? 'chromium',
+                args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],
+              },
+            }),
+            instances: [{ browser: 'chromium' }],
+          },
+        },
+      },
+    ],
+  },
+})

@@ -1,0 +1,74 @@
+// The tables of one run in its Durable Object's database, and every SQL text that touches them. The texts are constants: the
+// platform keeps a prepared statement for each, and values never reach a trace (platform facts 6, 69).
+
+/** What the platform's storage must offer; `DurableObjectStorage` fits. */
+export interface SqliteStorage {
+  readonly sql: {
+    exec<R extends SqliteRow>(query: string, ...bindings: (string | number | null | Uint8Array | ArrayBuffer)[]): SqliteCursor<R>
+  }
+  transactionSync<T>(run: () => T): T
+  sync(): Promise<void>
+  getAlarm(): Promise<number | null>
+  setAlarm(at: number): Promise<void>
+  deleteAlarm(): Promise<void>
+  deleteAll(): Promise<void>
+}
+
+export type SqliteRow = Record<string, ArrayBuffer | string | number | null>
+
+export interface SqliteCursor<R extends SqliteRow> {
+  toArray(): R[]
+  raw(): { toArray(): (ArrayBuffer | string | number | null)[][] }
+  readonly rowsRead: number
+  readonly rowsWritten: number
+}
+
+/** The format of these tables; a database with a greater number was written by a newer stepwell. */
+export const schemaVersion = 1
+
+/**
+ * Three tables, none with a secondary index, so that an entry, a row update and a side row each cost one row written.
+ *
+ * `run` has its one row from the moment the tables exist, because it also holds the version. Until the run starts, `epoch` is
+ * -1, which no driver has, and `record` is NULL: chunks of a blob may be there before their run.
+ */
+export const createTables: readonly string[] = [
+  `CREATE TABLE run (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL,
+     inbox INTEGER NOT NULL, wake_at INTEGER, record BLOB) STRICT`,
+  'CREATE TABLE entry (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT',
+  'CREATE TABLE side (tab TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tab, key)) STRICT, WITHOUT ROWID',
+]
+
+export const hasTables = "SELECT 1 AS there FROM sqlite_master WHERE type = 'table' AND name = 'run'"
+export const readVersion = 'SELECT version, id FROM run'
+
+/**
+ * The commit of one entry, checks included, as one statement. When the epoch or the head is another, the CASE gives NULL, the
+ * NOT NULL of `bytes` refuses the row, OR IGNORE makes that no error, and zero rows are written. A VALUES list and not
+ * INSERT … SELECT: selecting from the table that is inserted into makes SQLite go through a temporary table, which took
+ * 8.2 µs where this takes 5.4 and a bare insert 4.2.
+ */
+export const appendOne = `INSERT OR IGNORE INTO entry (seq, bytes) VALUES (?1, CASE
+  WHEN (SELECT epoch FROM run WHERE one = 1) = ?3 AND IFNULL((SELECT max(seq) FROM entry), 0) = ?1 - 1 THEN ?2 END)`
+
+/** Entries of one multi-row insert: 64 of the platform's 100 parameters. About 2.5 times as fast as one by one. */
+export const bulk = 32
+export const insertEntry = 'INSERT INTO entry (seq, bytes) VALUES (?, ?)'
+export const insertEntries = `INSERT INTO entry (seq, bytes) VALUES ${Array<string>(bulk).fill('(?, ?)').join(', ')}`
+export const selectEntries = 'SELECT seq, bytes FROM entry WHERE seq > ? ORDER BY seq LIMIT ?'
+export const selectLast = 'SELECT seq, bytes FROM entry ORDER BY seq DESC LIMIT 1'
+
+export const selectRun = 'SELECT id, epoch, inbox, wake_at, record FROM run'
+export const selectStanding =
+  'SELECT epoch, inbox, wake_at, record IS NULL AS empty, IFNULL((SELECT max(seq) FROM entry), 0) AS head FROM run'
+export const insertRun = 'INSERT INTO run (one, version, id, epoch, inbox, wake_at, record) VALUES (1, ?, ?, ?, ?, ?, ?)'
+export const updateRun = 'UPDATE run SET epoch = ?, inbox = ?, wake_at = ?, record = ?'
+export const updateInbox = 'UPDATE run SET inbox = ?'
+
+export const selectSide = 'SELECT value FROM side WHERE tab = ? AND key = ?'
+export const hasSide = 'SELECT 1 AS there FROM side WHERE tab = ? AND key = ?'
+export const selectSides = 'SELECT key, value FROM side WHERE tab = ? AND key > ? ORDER BY key LIMIT ?'
+export const selectKeys = 'SELECT key FROM side WHERE tab = ? AND key > ? ORDER BY key LIMIT ?'
+export const putSide =
+  'INSERT INTO side (tab, key, value) VALUES (?, ?, ?) ON CONFLICT (tab, key) DO UPDATE SET value = excluded.value'
+export const deleteSide = 'DELETE FROM side WHERE tab = ? AND key = ?'
