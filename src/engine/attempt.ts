@@ -113,12 +113,14 @@ export class StepCall {
 
 export class Attempts {
   /** Running, or settled and not yet collected. */
-  readonly live = new Map<string, Attempt>()
+  readonly live: Map<string, Attempt> = new Map()
   /** In the order in which they settled. */
   settled: Attempt[] = []
   /** The synchronous part of a step's function is on the stack. */
   isInFunction = false
   onSettled: () => void = () => {}
+  /** How many were started, ever. */
+  started = 0
   #host: AttemptHost
 
   constructor(host: AttemptHost) {
@@ -128,6 +130,7 @@ export class Attempts {
   start(init: AttemptInit): void {
     const attempt = new Attempt(init, this.#host.host.now())
     this.live.set(init.key, attempt)
+    this.started++
     const call = new StepCall(attempt, init, this.#host)
     let result: unknown
     this.isInFunction = true

@@ -47,12 +47,15 @@ export interface Liveness {
   readonly steps: readonly { readonly key: string; readonly attempt: number; readonly startedAt: number; readonly progress: Progress | undefined }[]
 }
 
+const none: ReadonlySet<string> = new Set()
+
 /** Drives one run. One instance per run and host; `drive` may be called by anyone at any time. */
 export class Driver {
   readonly #init: DriverInit
   readonly #attempts: Attempts
   #driving: Promise<DriveEnd> | undefined
   #pass: Pass | undefined
+  #mustAsk: ReadonlySet<string> = none
   #isStopped = false
   /** A message came while no pass was there to be poked. */
   #isPoked = false
@@ -193,12 +196,13 @@ export class Driver {
       const pass = new Pass({
         definition, start, runId: store.runId, createdAt: record.createdAt, generation: record.generation, startedAt: first.at,
         store, host, limits, cursor, writer: state.writer, attempts: this.#attempts, isSynchronous,
-        live: new Live(state, this.#attempts), changed: () => this.#changed(),
+        live: new Live(state, this.#attempts), mustAsk: this.#mustAsk, changed: () => this.#changed(),
       })
       this.#pass = pass
       this.#isPoked = false
       if (this.#isStopped) pass.stop()
       end = await pass.run()
+      this.#mustAsk = none
     } catch (error) {
       if (isStepwellError(error) && error.kind === 'integrity') return this.#block(state, error)
       if (isStepwellError(error, 'limit_exceeded')) return this.#block(state, error)
@@ -209,7 +213,9 @@ export class Driver {
       case 'parked': return { kind: 'parked', wakeAt: end.wakeAt }
       case 'blocked': return this.#block(state, end.error)
       case 'diverged': return this.#diverged(state, definition, end.error)
-      case 'again': return 'again'
+      case 'again':
+        this.#mustAsk = end.mustAsk ?? none
+        return 'again'
       case 'stopped': return { kind: 'stopped' }
     }
   }

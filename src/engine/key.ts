@@ -50,7 +50,7 @@ export class Scope {
   }
 
   /** A branch's scope: `group` is the combinator (counted), `label` the branch, `item` a map's item. */
-  child(group: string, label: string | undefined, item: string | undefined, isCleanup = this.isCleanup): Scope {
+  child(group: string, label: string | undefined, item: string | undefined, isCleanup: boolean = this.isCleanup): Scope {
     const nth = this.#count(`${escape(group)}/`)
     return this.branch(group, nth, label, item, isCleanup)
   }
@@ -60,7 +60,7 @@ export class Scope {
     return this.#count(`${escape(name)}/`)
   }
 
-  branch(group: string, nth: number, label: string | undefined, item: string | undefined, isCleanup = this.isCleanup): Scope {
+  branch(group: string, nth: number, label: string | undefined, item: string | undefined, isCleanup: boolean = this.isCleanup): Scope {
     const head = nth === 0 ? escape(group) : `${escape(group)}#${nth}`
     const tail = label !== undefined ? `/${escape(label)}` : item !== undefined ? `[${escape(item)}]` : ''
     const shown = label !== undefined ? escape(label) : item !== undefined ? `${escape(group)}[${escape(item)}]` : escape(group)

@@ -12,7 +12,7 @@ import type { Pending } from './call.ts'
 import { finish } from './finish.ts'
 import { idempotencyKey } from './key.ts'
 import { encodeInline, offload } from './outcome.ts'
-import type { Pass, PassEnd } from './pass.ts'
+import type { Next, Pass, PassEnd } from './pass.ts'
 import { nextDelay } from './retry.ts'
 import type { RunState } from './state.ts'
 
@@ -40,7 +40,7 @@ export class Live {
   readonly attempts: Attempts
   readonly incarnation: string
   /** Calls that wait for a time: sleeps, and steps between two attempts. */
-  readonly timed = new Set<Pending>()
+  readonly timed: Set<Pending> = new Set()
   #unstored: Pending[] = []
   #cancel: { reason?: string; principal?: string } | undefined
 
@@ -96,8 +96,8 @@ export class Live {
     }
   }
 
-  /** Decides and commits until something can be delivered (undefined), or the pass is over. */
-  async step(pass: Pass): Promise<PassEnd | undefined> {
+  /** Decides and commits until something can be delivered, or the pass is over. */
+  async step(pass: Pass): Promise<Next> {
     const { state, attempts } = this
     if (pass.ended !== undefined) return finish(pass, this)
     if (pass.winding?.isCommitted === false) {
@@ -114,8 +114,7 @@ export class Live {
       const now = state.host.now()
       const cause = this.#causeToWind(pass, now)
       if (cause !== undefined) {
-        this.#announce(pass, cause, now)
-        return undefined
+        return () => this.#announce(pass, cause, now)
       }
       if (pass.winding !== undefined && now >= pass.winding.payload.graceUntil) return finish(pass, this)
 
@@ -129,7 +128,7 @@ export class Live {
         const first = outcomes[0]
         if (first === undefined) continue
         pass.init.cursor.push(outcomes)
-        return pass.deliverNext()
+        return pass.nextDelivery()
       }
       if (attempts.settled.length > 0) continue
       if (pass.outstanding.size === 0) {

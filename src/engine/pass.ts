@@ -20,9 +20,9 @@ import type { Live, Winding } from './live.ts'
 import { fromPayload, inlineValue } from './outcome.ts'
 
 /** Step functions that were asked for start at this turn after a delivery. */
-const START_TURN = 32
+const START_TURN = 12
 /** A lone outcome that is there by this turn is delivered at it. Both numbers are part of the journal's format 1. */
-const PROMPT_TURN = 96
+const PROMPT_TURN = 24
 /** Prompt deliveries in a row. Below the 512 that docs/journal.md promises. */
 const PROMPT_RUN = 256
 
@@ -31,9 +31,12 @@ export type PassEnd =
   | { readonly kind: 'parked'; readonly wakeAt: number | null }
   | { readonly kind: 'blocked'; readonly error: StepwellError }
   | { readonly kind: 'diverged'; readonly error: StepwellError }
-  /** The pass was dropped and nothing is wrong: begin another. */
-  | { readonly kind: 'again' }
+  /** The pass was dropped and nothing is wrong: begin another, which must make these calls by itself before it goes on. */
+  | { readonly kind: 'again'; readonly mustAsk?: ReadonlySet<string> }
   | { readonly kind: 'stopped' }
+
+/** What quiescence leads to: the end of the pass, or a delivery, to be made synchronously. */
+export type Next = PassEnd | (() => void)
 
 export interface PassInit {
   readonly definition: AnyWorkflow
@@ -51,6 +54,8 @@ export interface PassInit {
   /** Reads and commits that answer at once: outcomes may be delivered at the fixed turn. */
   readonly isSynchronous: boolean
   readonly live: Live
+  /** Calls that the pass before this one made at a moment when they could have come from inside a step. */
+  readonly mustAsk: ReadonlySet<string>
   readonly changed: () => void
 }
 
@@ -58,7 +63,7 @@ export type FunctionEnd = { readonly ok: true; readonly value: unknown } | { rea
 
 export class Pass {
   readonly init: PassInit
-  readonly outstanding = new Map<string, Pending>()
+  readonly outstanding: Map<string, Pending> = new Map()
   /** Asked for and not yet started; in call order. */
   readonly fresh: Pending[] = []
   readonly uses: Uses = new Map()
@@ -76,6 +81,11 @@ export class Pass {
   /** A message may be in the inbox. */
   isPoked = true
   #isWindowOpen = false
+  /** Step functions were started in this window: a call made now may come from one of them. */
+  #hasStarted = false
+  #isSuspect = false
+  #suspects = new Set<string>()
+  #asked: Set<string> | undefined
   #delivered = new WeakSet<object>()
   #notes = new Map<string, Entry>()
   #promptRun = 0
@@ -84,6 +94,7 @@ export class Pass {
   constructor(init: PassInit) {
     this.init = init
     this.now = init.startedAt
+    if (init.mustAsk.size > 0) this.#asked = new Set()
   }
 
   /** Runs until the run ends, parks or blocks. Throws `Superseded`, and the store's errors. */
@@ -106,8 +117,11 @@ export class Pass {
         this.#isWindowOpen = false
         this.#promptRun = 0
         if (this.isDead) return { kind: 'stopped' }
-        const end = await this.#atQuiescence()
-        if (end !== undefined) return end
+        const next = await this.#atQuiescence()
+        if (typeof next !== 'function') return next
+        // Turn 0 is here, on the loop's own stack: on the way out of nested async functions turns would pass, not equally many
+        // live and in replay, and a prompt delivery would come at another link of a plain chain.
+        next()
       }
     } catch (error) {
       if (error instanceof StepwellError && error.code === 'divergence') return { kind: 'diverged', error }
@@ -158,12 +172,16 @@ export class Pass {
   /** Throws unless user code may call now. `what` names the call for the one who must find it. */
   check(what: string): void {
     if (this.isDead) return
-    if (this.#isWindowOpen && !this.init.attempts.isInFunction) return
-    const error = new StepwellError('foreign_await', this.init.attempts.isInFunction
-      ? `${what} was called from inside a step's function: a step's function gets its own call object, and ctx is not for it`
-      : `${what} was called after the workflow function awaited something that is neither a ctx call nor a plain promise: put that into a step`, {
-      details: { call: what },
-    })
+    if (this.#isWindowOpen && !this.init.attempts.isInFunction) {
+      // The asynchronous part of a step's function that began a few turns ago, or a plain chain of as many links? Nothing tells
+      // them apart here, so this pass is dropped and the next one decides: there the step is not called again, and a call that
+      // the workflow function itself makes comes again.
+      if (this.#hasStarted) this.#isSuspect = true
+      return
+    }
+    const error = this.init.attempts.isInFunction ? calledInStep(what) : new StepwellError('foreign_await',
+      `${what} was called after the workflow function awaited something that is neither a ctx call nor a plain promise, or from inside a step: ` +
+      'await such things in a step, and do not use ctx in a step', { details: { call: what } })
     this.foreign ??= error
     this.signal()
     throw error
@@ -184,6 +202,8 @@ export class Pass {
     }
     within(this.init.limits, 'outstanding', this.outstanding.size + 1, `run ${this.init.runId}: calls at once`)
     this.calls++
+    if (this.#isSuspect) this.#suspects.add(call.key)
+    this.#asked?.add(call.key)
     this.outstanding.set(call.key, call)
     this.fresh.push(call)
     if (this.#notes.size > 0) {
@@ -224,12 +244,15 @@ export class Pass {
   startFresh(): void {
     if (this.fresh.length === 0) return
     const fresh = this.fresh.splice(0)
+    const { attempts } = this.init
+    const before = attempts.started
     for (const call of fresh) if (this.outstanding.get(call.key) === call) this.init.live.begin(this, call)
+    if (this.#isWindowOpen && attempts.started > before) this.#hasStarted = true
   }
 
   /** True: delivered. False: wait for quiescence. */
   #deliverPrompt(): boolean | Promise<PassEnd> {
-    if (this.ended !== undefined || this.outstanding.size !== 1 || this.foreign !== undefined || this.winding?.isCommitted === false) return false
+    if (this.ended !== undefined || this.outstanding.size !== 1 || this.foreign !== undefined || this.#isSuspect || this.winding?.isCommitted === false) return false
     const entry = this.#nextOutcome()
     if (entry !== undefined) {
       if (!entry.prompt || entry.calls !== this.calls || entry.key === undefined) return false
@@ -254,7 +277,7 @@ export class Pass {
     return true
   }
 
-  async #atQuiescence(): Promise<PassEnd | undefined> {
+  async #atQuiescence(): Promise<Next> {
     const { cursor } = this.init
     if (this.foreign !== undefined && this.isCaughtUp) return { kind: 'blocked', error: this.foreign }
     if (this.ended === undefined || !this.isCaughtUp) {
@@ -263,8 +286,15 @@ export class Pass {
       const entry = this.#nextOutcome()
       if (entry !== undefined) {
         if (this.ended !== undefined) await this.#skipLeftovers()
-        else return this.deliverNext()
+        else return this.nextDelivery()
       }
+    }
+    if (this.#isSuspect) return { kind: 'again', mustAsk: this.#suspects }
+    if (this.#asked !== undefined) {
+      for (const key of this.init.mustAsk) {
+        if (!this.#asked.has(key)) return { kind: 'blocked', error: calledInStep(`the call "${key}"`) }
+      }
+      this.#asked = undefined
     }
     for (const note of this.#notes.values()) {
       if (!this.outstanding.has(note.key as string)) throw divergence(note, 'it was never asked for', this.calls, this.outstanding.values())
@@ -323,21 +353,23 @@ export class Pass {
     }
   }
 
-  /** Hands the next entry to the function. From here a new window is open. At quiescence only. */
-  async deliverNext(): Promise<undefined> {
+  /** The delivery of the next entry, which opens a new window. At quiescence only. */
+  async nextDelivery(): Promise<Next> {
     const entry = this.#nextOutcome() as Entry
     this.#verify(entry)
     const value = entry.blob ? await fromPayload(this.init.store, entry) : inlineValue(entry)
     this.init.cursor.shift()
-    if (entry.key === undefined) this.init.live.wind(this, entry, value as CancelPayload, undefined)
-    else this.#settle(this.outstanding.get(entry.key) as Pending, entry, value)
-    return undefined
+    return () => {
+      if (entry.key === undefined) this.init.live.wind(this, entry, value as CancelPayload, undefined)
+      else this.#settle(this.outstanding.get(entry.key) as Pending, entry, value)
+    }
   }
 
   #settle(call: Pending, entry: Entry, value: unknown): void {
     this.outstanding.delete(call.key)
     this.now = entry.at
     this.#isWindowOpen = true
+    this.#hasStarted = false
     if (entry.kind === 'step_failed') {
       this.#remember(value)
       call.reject(value)
@@ -363,9 +395,15 @@ export class Pass {
     for (const call of calls) this.outstanding.delete(call.key)
     this.now = at
     this.#isWindowOpen = true
+    this.#hasStarted = false
     this.abort.abort(error)
     for (const call of calls) call.reject(error)
   }
+}
+
+function calledInStep(what: string): StepwellError {
+  return new StepwellError('foreign_await',
+    `${what} was made from inside a step's function: a step's function gets its own call object, and ctx is not for it`, { details: { call: what } })
 }
 
 function ignore(): void {}

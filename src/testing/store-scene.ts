@@ -8,7 +8,8 @@ export interface StoreHarness {
   readonly name: string
   /** A handle of a run; called twice for the same id, two handles. Throws `invalid_id`, as `Shelf.open` does. */
   open(runId: string): MaybePromise<RunStore>
-  /** A handle after a restart: whatever was only in memory is gone, what was committed is there. */
+  /** A handle after a restart: whatever was only in memory is gone, what was committed is there. Handles of this run from
+   *  before are not used afterwards. */
   reopen(runId: string): MaybePromise<RunStore>
   /** For a store of many runs. */
   readonly shelf?: Shelf
