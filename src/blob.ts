@@ -24,7 +24,7 @@ interface Manifest {
  * `limit_exceeded` (blobBytes), `quota_exceeded`, `store_unavailable`.
  */
 export async function writeBlob(
-  store: RunStore, limits: Limits, now: number, source: Uint8Array | ReadableBytes, progress?: (bytes: number) => void,
+  store: Pick<RunStore, 'runId' | 'commit'>, limits: Limits, now: number, source: Uint8Array | ReadableBytes, progress?: (bytes: number) => void,
 ): Promise<BlobRef> {
   const hashes: Uint8Array[] = []
   let size = 0

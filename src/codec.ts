@@ -1,5 +1,6 @@
 // The codec (G26): values to bytes and back, the same on every host. Its wire form is in docs/codec.md, version 1.
 
+import { readBase64 } from './base64.ts'
 import { type Refuse, revive } from './codec/read.ts'
 import { MARKED, PLAIN, Writer, type WriteOptions } from './codec/write.ts'
 import { isStepwellError, StepwellError } from './error/stepwell-error.ts'
@@ -64,13 +65,25 @@ export function decode(bytes: Uint8Array, options?: DecodeOptions): unknown {
   }
   switch (bytes[0]) {
     case PLAIN: return parse(bytes, at)
-    case MARKED: return revive(parse(bytes, at), at, corrupt)
+    case MARKED: return bytesAlone(bytes) ?? revive(parse(bytes, at), at, corrupt)
     case undefined: throw corrupt(at, 'the payload is empty')
     case 0: throw corrupt(at, 'the payload begins with a zero byte')
     default: throw new StepwellError('format_too_new', `${at} is a payload of form ${bytes[0]}, which is not known here`, {
       details: { path: at, form: bytes[0] },
     })
   }
+}
+
+const bytesHead = new TextEncoder().encode('\x02{"$":["bytes","')
+const bytesTail = new TextEncoder().encode('"]}')
+
+/** A payload that is one Uint8Array and nothing else is read without JSON; undefined for every other, also a damaged one. */
+function bytesAlone(payload: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+  const end = payload.length - bytesTail.length
+  if (end < bytesHead.length) return undefined
+  for (let i = 0; i < bytesHead.length; i++) if (payload[i] !== bytesHead[i]) return undefined
+  for (let i = 0; i < bytesTail.length; i++) if (payload[end + i] !== bytesTail[i]) return undefined
+  return readBase64(payload.subarray(bytesHead.length, end))
 }
 
 function parse(bytes: Uint8Array, at: string): unknown {

@@ -1,12 +1,10 @@
 // The client of runs that live behind the HTTP API. No engine: a workflow is known here by its types alone.
 
-import type {
-  CancelOutcome, Client, GetOptions, JournalPage, PutBlobOptions, ReadableBytes, StartOptions,
-} from '../client.ts'
+import type { CancelOutcome, Client, GetOptions, JournalPage, PutBlobOptions, StartOptions } from '../client.ts'
 import { BlobRef } from '../blob-ref.ts'
 import { encode, fromWire } from '../codec.ts'
 import type { AnyWorkflow } from '../define.ts'
-import { type ErrorDetails, isStepwellError, StepwellError } from '../error/stepwell-error.ts'
+import { type ErrorDetails, StepwellError } from '../error/stepwell-error.ts'
 import { isErrorCode } from '../error/table.ts'
 import type { RunSummary } from '../journal/summary.ts'
 import { createClient, type RunTransport, type Standing } from './handle.ts'
@@ -43,6 +41,10 @@ export interface RemoteOptions {
   readonly retry?: { readonly limit?: number; readonly delayMs?: number }
 }
 
+/** What `typeof workflows` may be: a list, or an object such as a module of definitions. */
+type Workflows = readonly AnyWorkflow[] | { readonly [name: string]: unknown }
+type OneOf<W> = Extract<W extends readonly unknown[] ? W[number] : W[keyof W], AnyWorkflow>
+
 /** The platform's parts, by name: the core's own program declares none of them. */
 const platform = globalThis as unknown as {
   readonly fetch: Fetch
@@ -70,9 +72,7 @@ interface Call {
  * sent, so a request that got no answer is sent again; `network` is thrown when that did not help. Everything else that the host
  * refuses is thrown with the host's own code.
  */
-export function remote<W extends readonly AnyWorkflow[] | Readonly<Record<string, AnyWorkflow>>>(
-  options: RemoteOptions,
-): Client<W[Extract<keyof W, W extends readonly unknown[] ? number : string>]> {
+export function remote<W extends Workflows>(options: RemoteOptions): Client<OneOf<W>> {
   const base = options.url.replace(/\/+$/, '')
   const send = options.fetch ?? ((url, init) => platform.fetch(url, init))
   const { limit = 4, delayMs = 250 } = options.retry ?? {}
@@ -122,7 +122,7 @@ export function remote<W extends readonly AnyWorkflow[] | Readonly<Record<string
     }
   }
 
-  return createClient({
+  return createClient<OneOf<W>>({
     run,
     async start(workflow, input, { token, ...rest }: StartOptions) {
       // A start that nothing names can't be repeated: it gets a name here.

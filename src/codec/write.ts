@@ -1,7 +1,7 @@
 // Values to bytes: one walk that reads every property once and writes JSON as UTF-8, with markers for what JSON cannot say
 // (docs/codec.md). It never calls `toJSON` and refuses what it cannot write, with the path of the field (G26).
 
-import { base64Length, writeBase64 } from '../base64.ts'
+import { base64Length, hostBase64, writeBase64 } from '../base64.ts'
 import { BlobRef, isBlobRef } from '../blob-ref.ts'
 import { toErrorData } from '../error/data.ts'
 import { type ErrorDetails, isStepwellError, type JsonValue, StepwellError } from '../error/stepwell-error.ts'
@@ -64,7 +64,7 @@ export class Writer {
       return this.#bytes.slice(0, this.#length)
     } catch (error) {
       if (isStepwellError(error)) throw error
-      throw this.#refused('a property that throws when it is read', error)
+      throw this.#refused('something that throws when it is read', error)
     } finally {
       // Nothing of the caller's stays reachable, and no buffer stays large.
       if (this.#depth > 0) this.#open.length = 0
@@ -199,31 +199,37 @@ export class Writer {
     this.#startMarker(head)
     const room = base64Length(length)
     if (this.#length + room > this.#options.maxBytes) throw this.#tooLarge(this.#length + room)
-    this.#reserve(room)
-    writeBase64(new Uint8Array(buffer, from, length), this.#bytes, this.#length)
-    this.#length += room
+    const data = new Uint8Array(buffer, from, length)
+    const text = hostBase64(data)
+    if (text !== undefined) this.#long(text)
+    else {
+      this.#reserve(room)
+      writeBase64(data, this.#bytes, this.#length)
+      this.#length += room
+    }
     this.#ascii('"]}')
   }
 
   #number(value: number): void {
-    if ((value | 0) === value && (value !== 0 || 1 / value > 0)) return this.#integer(value)
+    if ((value | 0) === value && value !== -0x80000000 && (value !== 0 || 1 / value > 0)) return this.#integer(value)
     if (value !== 0 && Number.isFinite(value)) return this.#ascii(String(value))
     this.#marker(`["number","${value === 0 ? '-0' : value}"]`)
   }
 
+  /** An int32 other than the least, whose opposite is none. */
   #integer(value: number): void {
     this.#reserve(11)
     const bytes = this.#bytes
     let rest = value
+    let end = this.#length + 1
     if (rest < 0) {
-      bytes[this.#length++] = MINUS
+      bytes[end++ - 1] = MINUS
       rest = -rest
     }
-    let end = this.#length + 1
-    for (let more = rest; more >= 10; more = Math.trunc(more / 10)) end++
+    for (let more = rest; more >= 10; more = (more / 10) | 0) end++
     this.#length = end
     do {
-      const next = Math.trunc(rest / 10)
+      const next = (rest / 10) | 0
       bytes[--end] = ZERO + rest - next * 10
       rest = next
     } while (rest > 0)
@@ -273,7 +279,10 @@ export class Writer {
 
   #ascii(text: string): void {
     this.#reserve(text.length)
-    for (let i = 0; i < text.length; i++) this.#bytes[this.#length++] = text.charCodeAt(i)
+    const bytes = this.#bytes
+    const from = this.#length
+    for (let i = 0; i < text.length; i++) bytes[from + i] = text.charCodeAt(i)
+    this.#length = from + text.length
   }
 
   #byte(code: number): void {

@@ -84,6 +84,7 @@ export class Pass {
   /** Step functions were started in this window: a call made now may come from one of them. */
   #hasStarted = false
   #isSuspect = false
+  #isLive = false
   #suspects = new Set<string>()
   #asked: Set<string> | undefined
   #delivered = new WeakSet<object>()
@@ -107,7 +108,8 @@ export class Pass {
       this.#begin()
       for (;;) {
         for (let turn = 0; turn < START_TURN; turn++) await undefined
-        if (this.isCaughtUp) this.startFresh()
+        // Not in the window of the last replayed entry: the function may end in it, and a race's loser must not run once more for nothing.
+        if (this.#isLive && this.isCaughtUp) this.startFresh()
         for (let turn = START_TURN; turn < PROMPT_TURN; turn++) await undefined
         if (this.isDead) return { kind: 'stopped' }
         const prompt = this.#deliverPrompt()
@@ -300,6 +302,7 @@ export class Pass {
       if (!this.outstanding.has(note.key as string)) throw divergence(note, 'it was never asked for', this.calls, this.outstanding.values())
       throw divergence(note, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
     }
+    this.#isLive = true
     return this.init.live.step(this)
   }
 

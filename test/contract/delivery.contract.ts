@@ -92,12 +92,13 @@ export function randomProgram(seed: number, size: number): Program {
 
 interface World {
   readonly host: TestHost
-  readonly trace: string[]
+  /** What the function saw in the pass that is alive: each pass begins anew. */
+  trace: string[]
   executed: number
 }
 
-async function interpret(world: World, ctx: Ctx, program: Program, at: string): Promise<unknown> {
-  const seen = (what: unknown): void => { world.trace.push(`${at} ${JSON.stringify(what)}`) }
+async function interpret(world: World, ctx: Ctx, program: Program, at: string, trace: string[]): Promise<unknown> {
+  const seen = (what: unknown): void => { trace.push(`${at} ${JSON.stringify(what)}`) }
   switch (program.do) {
     case 'step': {
       try {
@@ -144,7 +145,7 @@ async function interpret(world: World, ctx: Ctx, program: Program, at: string): 
       const values: unknown[] = []
       for (const [i, part] of program.of.entries()) {
         try {
-          values.push(await interpret(world, ctx, part, `${at}.${i}`))
+          values.push(await interpret(world, ctx, part, `${at}.${i}`, trace))
         } catch (error) {
           values.push((error as Error).message)
         }
@@ -152,18 +153,18 @@ async function interpret(world: World, ctx: Ctx, program: Program, at: string): 
       return values
     }
     case 'all': case 'race': case 'any': case 'settled': {
-      const branches = Object.fromEntries(program.of.map((part, i) => [`b${i}`, (c: Ctx) => interpret(world, c, part, `${at}/${i}`)]))
+      const branches = Object.fromEntries(program.of.map((part, i) => [`b${i}`, (c: Ctx) => interpret(world, c, part, `${at}/${i}`, trace)]))
       const value = await ctx[program.do](branches)
       seen(value)
       return value
     }
     case 'map': {
-      const value = await ctx.map('m', program.of, { concurrency: 2 }, (c, part, i) => interpret(world, c, part, `${at}[${i}]`))
+      const value = await ctx.map('m', program.of, { concurrency: 2 }, (c, part, i) => interpret(world, c, part, `${at}[${i}]`, trace))
       seen(value)
       return value
     }
     default: {
-      const started = program.of.map((part, i) => interpret(world, ctx, part, `${at}|${i}`))
+      const started = program.of.map((part, i) => interpret(world, ctx, part, `${at}|${i}`, trace))
       const name = program.do.slice('Promise.'.length) as 'all' | 'race' | 'any' | 'allSettled'
       const value: unknown = await (Promise[name] as (of: Promise<unknown>[]) => Promise<unknown>).call(Promise, started)
       seen(value)
@@ -173,7 +174,10 @@ async function interpret(world: World, ctx: Ctx, program: Program, at: string): 
 }
 
 function programWorkflow(world: World) {
-  return workflow({ name: 'program', input: z.any() }, async (ctx, program: Program) => interpret(world, ctx as unknown as Ctx, program, '$'))
+  return workflow({ name: 'program', input: z.any() }, async (ctx, program: Program) => {
+    world.trace = []
+    return interpret(world, ctx as unknown as Ctx, program, '$', world.trace)
+  })
 }
 
 /** Runs a program to its end, from nothing or from a prefix of a journal, and says what the workflow function saw. */
