@@ -93,21 +93,27 @@ export class StepCall {
     return live.controller.signal
   }
 
-  progress(done: number, of?: number): void {
-    if (typeof done !== 'number' || !(done >= 0) || (of !== undefined && !(of >= 0))) {
-      throw new StepwellError('invalid_argument', 'progress takes numbers from 0')
+  // Functions made when asked for, and not methods: a step's function takes its call apart, `({ progress }) => …`.
+
+  get progress(): (done: number, of?: number) => void {
+    return (done, of) => {
+      if (typeof done !== 'number' || !(done >= 0) || (of !== undefined && !(of >= 0))) {
+        throw new StepwellError('invalid_argument', 'progress takes numbers from 0')
+      }
+      this.#live.progress = { done, of }
+      this.#host.changed()
     }
-    this.#live.progress = { done, of }
-    this.#host.changed()
   }
 
-  log(message: string, data?: unknown): void {
+  get log(): (message: string, data?: unknown) => void {
     const { host, store } = this.#host
-    host.log({ level: 'info', runId: store.runId, key: this.key, message, ...(data === undefined ? undefined : { data }) })
+    return (message, data) => {
+      host.log({ level: 'info', runId: store.runId, key: this.key, message, ...(data === undefined ? undefined : { data }) })
+    }
   }
 
-  readBlob(ref: BlobRef, range?: { readonly offset: number; readonly length: number }): Promise<Uint8Array<ArrayBuffer>> {
-    return readBlob(this.#host.store, ref, range)
+  get readBlob(): (ref: BlobRef, range?: { readonly offset: number; readonly length: number }) => Promise<Uint8Array<ArrayBuffer>> {
+    return (ref, range) => readBlob(this.#host.store, ref, range)
   }
 }
 

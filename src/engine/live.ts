@@ -108,15 +108,17 @@ export class Live {
     }
     for (;;) {
       if (pass.isDead) return { kind: 'stopped' }
-      pass.startFresh()
-      if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
       if (pass.isPoked) await this.#readInbox(pass)
+      if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
       const now = state.host.now()
       const cause = this.#causeToWind(pass, now)
       if (cause !== undefined) {
         return () => this.#announce(pass, cause, now)
       }
       if (pass.winding !== undefined && now >= pass.winding.payload.graceUntil) return finish(pass, this)
+      // Only now: a run that was cancelled before it began starts nothing.
+      pass.startFresh()
+      if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
 
       const group = await this.#collect(pass, now)
       if (group.drafts.length > 0) {
@@ -130,7 +132,8 @@ export class Live {
         pass.init.cursor.push(outcomes)
         return pass.nextDelivery()
       }
-      if (attempts.settled.length > 0) continue
+      // What came while the lines above awaited has rung no bell: nothing may be waited for before it is looked at.
+      if (attempts.settled.length > 0 || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
       if (pass.outstanding.size === 0) {
         const stalled = await this.#stall(pass)
         if (stalled !== undefined) return stalled

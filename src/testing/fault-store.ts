@@ -112,7 +112,10 @@ export class FaultStore implements RunStore {
     const nth = this.calls(method) + 1
     this.#calls.set(method, nth)
     const fault = this.#plan.fault?.({ method, nth, batch })
-    if (fault === undefined) return run()
+    if (fault === undefined) {
+      const answer = run()
+      return isPromise(answer) ? answer.then((value) => this.#isDead ? never<T>() : value) : answer
+    }
     switch (fault.do) {
       case 'fail':
         throw fault.error ?? new StepwellError('store_unavailable', 'the store failed, as the test wanted')
