@@ -5,7 +5,7 @@ import { installedChromium } from './scripts/chromium.mjs'
 
 // One project per host. The suites they share are plain modules in test/contract and src/testing.
 // `resolve.tsconfigPaths` makes the package's own names mean its sources (tsconfig.base.json);
-// `#blake3` follows the export conditions of each host (package.json `imports`).
+// `#blake3` follows the export conditions of each host (src/package.json).
 export default defineConfig({
   test: {
     projects: [
@@ -26,6 +26,8 @@ export default defineConfig({
       },
       {
         resolve: { tsconfigPaths: true },
+        // Known from the start: a dependency that is found during a run reloads the page under the tests.
+        optimizeDeps: { include: ['idb', '@noble/hashes/blake3.js'] },
         test: {
           name: 'chromium',
           include: ['test/web/**/*.test.ts'],

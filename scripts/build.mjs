@@ -1,4 +1,4 @@
-// Builds dist: the library's programs compiled from nothing, and dist/package.json.
+// Builds dist: the library's programs, compiled from nothing.
 import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, tool } from './setup.mjs'
@@ -13,10 +13,3 @@ for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
   const text = readFileSync(join(dist, file), 'utf8')
   writeFileSync(join(dist, file), text.replaceAll(/((?:from|import\(?) ?['"]\.[^'"\n]*)\.ts(?=['"])/g, '$1.js'))
 }
-
-// `#blake3` of a source means a source and of a compiled file a compiled one: each is read from the nearest package.json.
-const { type, sideEffects, imports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-const compiled = Object.fromEntries(
-  Object.entries(imports['#blake3']).map(([condition, path]) => [condition, path.replace(/\.ts$/, condition === 'types' ? '.d.ts' : '.js')]),
-)
-writeFileSync(join(dist, 'package.json'), `${JSON.stringify({ type, sideEffects, imports: { '#blake3': compiled } }, null, 2)}\n`)

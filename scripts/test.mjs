@@ -7,14 +7,17 @@ import { chromium } from './chromium.mjs'
 import { setup, tool } from './setup.mjs'
 import { typecheck } from './typecheck.mjs'
 
+/**
+ * The part of Vitest's report that is read here.
+ * @typedef {{ name: string, status: string, assertionResults: { status: string }[] }} Suite
+ * @typedef {{ numPassedTests: number, numFailedTests: number, numPendingTests: number, numTodoTests: number, testResults: Suite[] }} Report
+ */
+
 const args = process.argv.slice(2)
 const results = mkdtempSync(join(tmpdir(), 'stepwell-test-'))
 let passed = 0
 let failed = 0
 let skipped = 0
-
-/** @param {{ status: string }} test */
-const isFailed = (test) => test.status === 'failed'
 
 /** @param {string} what */
 function fail(what) {
@@ -30,6 +33,7 @@ try {
   const file = join(results, 'vitest.json')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
   const code = await tool('vitest/vitest.mjs', ['run', ...reporters, ...args], { CHROME_PATH })
+  /** @type {Report} */
   const report = JSON.parse(readFileSync(file, 'utf8'))
   const byName = args.some((arg) => arg === '-t' || arg.startsWith('--testNamePattern'))
   passed += report.numPassedTests
@@ -37,7 +41,12 @@ try {
   // With -t, Vitest calls skipped whatever the pattern leaves out.
   skipped += byName ? 0 : report.numPendingTests + report.numTodoTests
   for (const suite of report.testResults) {
-    if (suite.status === 'failed' && !suite.assertionResults.some(isFailed)) fail(suite.name)
+    if (suite.status === 'failed' && !suite.assertionResults.some((test) => test.status === 'failed')) fail(suite.name)
+  }
+  if (args.length === 0) {
+    for (const [host, folder] of Object.entries({ workerd: '/test/worker/', Chromium: '/test/web/' })) {
+      if (!report.testResults.some((suite) => suite.name.includes(folder))) fail(`no test ran in ${host}`)
+    }
   }
   if (code !== 0 && failed === 0) fail('Vitest (see above)')
   if (passed + failed === 0) fail('there was no test to run')

@@ -1,5 +1,5 @@
 // Type-checks every program: first the library (`tsc -b`, which writes dist), then whatever only checks: each other tsconfig.json
-// of the tree, which see the library through the declarations just written.
+// of the tree, which see the library through the declarations just written. The projects of test/pack are for `npm run test:pack`.
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { root, tool } from './setup.mjs'
@@ -10,7 +10,7 @@ const compiler = 'typescript/bin/tsc'
 function programs(dir) {
   const entries = readdirSync(dir, { withFileTypes: true })
   const below = entries
-    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.') && entry.name !== 'node_modules' && entry.name !== 'dist')
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.') && !['node_modules', 'dist', 'pack'].includes(entry.name))
     .flatMap((entry) => programs(join(dir, entry.name)))
   return entries.some((entry) => entry.name === 'tsconfig.json') ? [relative(root, dir), ...below] : below
 }

@@ -1,1 +1,4 @@
-export {}
+// The public names of `stepwell/web`.
+
+export { browser } from './browser.ts'
+export type { BrowserClient, BrowserOptions, BrowserServices, RunsOptions, StorageHealth } from './browser.ts'

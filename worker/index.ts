@@ -1,1 +1,72 @@
-export {}
+// The edge host: workflows on Durable Objects, one object a run, behind an HTTP API and a client.
+
+import type { Hono } from 'hono'
+import type { Client } from '../src/client.ts'
+import type { ServicesOf } from '../src/context.ts'
+import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
+import { limits, type Limits } from '../src/limits.ts'
+import type { Authorize } from './authorize.ts'
+import { createEdgeClient, type EdgeReach } from './client.ts'
+import { findNamespace } from './namespace.ts'
+import { createRoutes } from './routes.ts'
+import { type RunConfig, RunObject } from './run-object.ts'
+
+export { allowLocalhost } from './authorize.ts'
+export type { Action, Authorization, Authorize, AuthorizeRun } from './authorize.ts'
+export type { RunObject } from './run-object.ts'
+
+type Intersection<U> = (U extends unknown ? (x: U) => void : never) extends (x: infer I) => void ? I : never
+
+/** What a host must lend to all of these workflows. */
+export type Need<W, At extends 'edge' | 'browser'> = Intersection<W extends AnyWorkflow ? ServicesOf<WorkflowServices<W>, At> : never>
+
+export interface EdgeOptions<Env extends object, W extends readonly AnyWorkflow[]> {
+  readonly workflows: W
+  /** Called once for each object that drives a run. Secrets stay in here: a value never holds one. */
+  readonly services: (env: Env) => Need<W[number], 'edge'>
+  /** Decides about every HTTP request. `null` refuses them all: then only `client(env)` reaches the runs. */
+  readonly authorize: Authorize<NoInfer<Env>> | null
+  readonly limits?: Partial<Limits>
+  /** The name under which the worker exports `Run`. Default 'Run'. */
+  readonly className?: string
+  /** A Durable Object binding to that class, for configurations with `migrations`. Default: `exports` of wrangler.toml, no binding. */
+  readonly binding?: string
+  /** The largest body of a JSON request. Default 8 MiB. Blobs have a limit of their own, `limits.blobBytes`. */
+  readonly bodyBytes?: number
+}
+
+export type RunClass<Env> = new (ctx: DurableObjectState, env: Env) => RunObject<Env>
+
+export interface Edge<Env extends object, W extends readonly AnyWorkflow[]> {
+  /** The Durable Object class: `export const Run = well.Run`. */
+  readonly Run: RunClass<Env>
+  /** The HTTP API, under `/v1` of wherever it is mounted. */
+  readonly app: Hono<{ Bindings: Env }>
+  /** Reaches the runs without HTTP and without `authorize`. Asks nothing until one of its methods is called. */
+  client(env: Env): Client<W[number]>
+}
+
+const BODY_BYTES = 8 * 1024 * 1024
+
+/**
+ * The edge host of these workflows. Every run is one Durable Object, whose alarm is its timer: it goes on after an eviction, a
+ * crash and a deploy. Throws `invalid_argument` for two workflows of one name or a limit that is none; touches nothing else.
+ */
+export function edge<Env extends object, const W extends readonly AnyWorkflow[]>(options: EdgeOptions<Env, W>): Edge<Env, W> {
+  const known = registry(options.workflows)
+  const all = limits(options.limits)
+  const reach = (env: Env): EdgeReach => ({ registry: known, limits: all, namespace: () => findNamespace(env, options) })
+  const config: RunConfig<Env> = { registry: known, limits: all, services: (env) => options.services(env) as object }
+  return {
+    Run: class Run extends RunObject<Env> {
+      constructor(ctx: DurableObjectState, env: Env) {
+        super(ctx, env, config)
+      }
+    },
+    app: createRoutes<Env>({ reach, authorize: options.authorize, bodyBytes: options.bodyBytes ?? BODY_BYTES, version: VERSION }),
+    client: (env) => createEdgeClient<W[number]>(reach(env)),
+  }
+}
+
+/** Of the package; `test/worker/routes.test.ts` compares it with package.json. */
+const VERSION = '0.1.0'

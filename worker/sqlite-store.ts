@@ -6,11 +6,11 @@ import { StepwellError } from '../src/errors.ts'
 import { runId as legalRunId } from '../src/ids.ts'
 import { checkBatch, checkLimit, checkPage, hotEntry, type Standing, staleReason } from '../src/store/batch.ts'
 import type {
-  Batch, CommitAnswer, Page, RowUpdate, RunRow, RunStore, SideRow, StoredEntry, Table,
+  Batch, CommitAnswer, Expect, Page, RunRow, RunStore, SideRow, StaleReason, StoredEntry, Table,
 } from '../src/store/store.ts'
 import { inboxKey } from '../src/store/store.ts'
 import * as sql from './sqlite-schema.ts'
-import type { SqliteStorage } from './sqlite-schema.ts'
+import type { SqliteStorage, SqlValue } from './sqlite-schema.ts'
 
 /** What this store object has cost so far. The platform bills rows, and one more row for every alarm that is set. */
 export interface SqliteStats {
@@ -63,9 +63,16 @@ const committed: CommitAnswer = Object.freeze({ kind: 'committed' })
 
 /** A row of `selectStanding`. `epoch` and `inbox` count only when the run has started. */
 interface Stored extends Standing {
-  readonly wakeAt: number | null
   readonly isStarted: boolean
 }
+
+/** What an object's alarm is set to; undefined when nobody here knows (a new instance, or a set that failed). Shared by all
+ *  stores over one storage, because there is one alarm. */
+interface Alarm {
+  at: number | null | undefined
+}
+
+const alarms = new WeakMap<SqliteStorage, Alarm>()
 
 class ObjectStore implements SqliteStore {
   readonly runId: string
@@ -73,8 +80,7 @@ class ObjectStore implements SqliteStore {
   #sql: SqliteStorage['sql']
   /** The tables were seen. They can vanish only by a `destroy`, perhaps of another handle: then SQLite says `no such table`. */
   #isOpen = false
-  /** What the platform's alarm is set to; undefined when this object does not know (it did not set it, or a set failed). */
-  #armed: number | null | undefined
+  #alarm: Alarm
   #rowsRead = 0
   #rowsWritten = 0
   #alarmsSet = 0
@@ -83,6 +89,8 @@ class ObjectStore implements SqliteStore {
     this.#storage = storage
     this.#sql = storage.sql
     this.runId = runId
+    this.#alarm = alarms.get(storage) ?? { at: undefined }
+    alarms.set(storage, this.#alarm)
   }
 
   read(): RunRow | undefined {
@@ -123,29 +131,22 @@ class ObjectStore implements SqliteStore {
   commit(batch: Batch): CommitAnswer {
     const entry = hotEntry(batch)
     if (entry === undefined) checkBatch(batch)
-    else if (this.#isOpen && this.#append(entry, (batch.expect as { epoch: number }).epoch)) return committed
+    else if (this.#isOpen && this.#append(entry, (batch.expect as DriverExpect).epoch)) return committed
     return this.#attempt(() => {
-      // Known only when the transaction has succeeded, so kept outside it until then.
-      let armed = this.#armed
-      const answer = atomically(this.#storage, (): CommitAnswer => {
-        const stored = this.#open() ? this.#standing() : undefined
-        const reason = staleReason(batch.expect, stored?.isStarted === true ? stored : undefined) ?? this.#missing(batch, stored)
-        if (reason !== undefined) return { kind: 'stale', reason }
-        const posted = this.#write(batch, stored)
-        if (batch.row !== undefined) armed = this.#moveAlarm(batch.row, stored)
-        return posted.length === 0 ? committed : { kind: 'committed', posted }
-      })
-      if (answer.kind === 'committed') {
-        this.#isOpen = true
-        this.#armed = armed
+      const armed = this.#alarm.at
+      try {
+        return this.#transaction(batch)
+      } catch (error) {
+        // The transaction took the alarm back with the rest.
+        this.#alarm.at = armed
+        throw error
       }
-      return answer
     })
   }
 
   async destroy(): Promise<void> {
     this.#isOpen = false
-    this.#armed = undefined
+    this.#alarm.at = undefined
     try {
       // An open implicit transaction would be rolled back silently by `deleteAll` (platform fact 22).
       await this.#storage.sync()
@@ -159,17 +160,19 @@ class ObjectStore implements SqliteStore {
   }
 
   alarmFired(): void {
-    this.#armed = null
+    this.#alarm.at = null
   }
 
   async arm(at: number | null): Promise<void> {
-    this.#armed = undefined
     try {
-      await (at === null ? this.#storage.deleteAlarm() : this.#setAlarm(at))
+      const set = at === null ? this.#storage.deleteAlarm() : this.#setAlarm(at)
+      // Now and not after the wait: a commit in between may move the alarm again.
+      this.#alarm.at = at
+      await set
     } catch (error) {
+      this.#alarm.at = undefined
       throw translate(error, this.runId)
     }
-    this.#armed = at
   }
 
   stats(): SqliteStats {
@@ -190,38 +193,81 @@ class ObjectStore implements SqliteStore {
     }
   }
 
-  #write(batch: Batch, stored: Stored | undefined): readonly number[] {
-    if (stored === undefined) for (const table of sql.createTables) this.#run(table)
-    const first = (stored?.isStarted === true ? stored.inbox : (batch.row?.inbox ?? 0)) + 1
-    const posted = (batch.post ?? []).map((_, i) => first + i)
-    this.#writeRun(batch.row, stored, first - 1 + posted.length)
-    this.#writeEntries(batch.entries ?? [])
-    for (const n of batch.take ?? []) this.#run(sql.deleteSide, 'inbox', inboxKey(n))
-    for (const [i, message] of (batch.post ?? []).entries()) this.#run(sql.putSide, 'inbox', inboxKey(first + i), message)
-    for (const { table, key, value } of batch.rows ?? []) {
-      if (value === null) this.#run(sql.deleteSide, table, key)
-      else this.#run(sql.putSide, table, key, value)
+  #transaction(batch: Batch): CommitAnswer {
+    let posted: readonly number[] = []
+    const reason = atomically(this.#storage, (): StaleReason | undefined => {
+      if (this.#advance(batch)) return undefined
+      const stored = this.#open() ? this.#standing() : undefined
+      const stale = staleReason(batch.expect, stored?.isStarted === true ? stored : undefined) ?? this.#missing(batch, stored)
+      if (stale === undefined) posted = this.#write(batch, stored)
+      return stale
+    })
+    if (reason !== undefined) return { kind: 'stale', reason }
+    this.#isOpen = true
+    return posted.length === 0 ? committed : { kind: 'committed', posted }
+  }
+
+  /**
+   * The driver's usual commits (entries, a row, messages taken), whose first statement is also their check. False when that
+   * statement wrote nothing, or when the batch needs more than it can say: then nothing is written yet.
+   */
+  #advance(batch: Batch): boolean {
+    const { expect, entries = [], row, post, require } = batch
+    if (!this.#isOpen || expect.kind !== 'head' || (post?.length ?? 0) > 0 || (require?.length ?? 0) > 0) return false
+    const inbox = expect.inbox ?? null
+    const [first] = entries
+    if (first !== undefined) {
+      if (this.#run(sql.appendFirst, first.seq, first.bytes, expect.epoch, inbox) === 0) return false
+      this.#writeEntries(entries, 1)
+      if (row !== undefined) this.#run(sql.updateRun, row.epoch, row.wakeAt, row.record)
+    } else if (row === undefined) {
+      return false
+    } else if (this.#run(sql.updateRunIf, row.epoch, row.wakeAt, row.record, expect.epoch, expect.seq, inbox) === 0) {
+      return false
     }
+    this.#writeSide(batch)
+    if (row !== undefined) this.#moveAlarm(row.wakeAt)
+    return true
+  }
+
+  #write(batch: Batch, stored: Stored | undefined): readonly number[] {
+    const { entries = [], post = [], row } = batch
+    if (stored === undefined) for (const table of sql.createTables) this.#run(table)
+    const before = stored?.isStarted === true ? stored.inbox : (row?.inbox ?? 0)
+    const posted = post.map((_, i) => before + i + 1)
+    if (stored === undefined) {
+      const values = row === undefined ? [-1, before, null, null] : [row.epoch, before, row.wakeAt, row.record]
+      this.#run(sql.insertRun, sql.schemaVersion, this.runId, ...values)
+    } else if (row !== undefined) {
+      this.#run(sql.updateRun, row.epoch, row.wakeAt, row.record)
+    }
+    if (posted.length > 0 || (stored !== undefined && before !== stored.inbox)) this.#run(sql.updateInbox, before + posted.length)
+    this.#writeEntries(entries, 0)
+    this.#writeSide(batch)
+    for (const [i, message] of post.entries()) this.#run(sql.putSide, 'inbox', inboxKey(before + i + 1), message)
+    if (row !== undefined) this.#moveAlarm(row.wakeAt)
     return posted
   }
 
-  #writeRun(row: RowUpdate | undefined, stored: Stored | undefined, inbox: number): void {
-    if (stored === undefined) {
-      const values = row === undefined ? [-1, 0, null, null] : [row.epoch, inbox, row.wakeAt, row.record]
-      this.#run(sql.insertRun, sql.schemaVersion, this.runId, ...values)
-    } else if (row !== undefined) {
-      this.#run(sql.updateRun, row.epoch, inbox, row.wakeAt, row.record)
-    } else if (stored.isStarted && inbox !== stored.inbox) {
-      this.#run(sql.updateInbox, inbox)
+  #writeSide({ take = [], rows = [] }: Batch): void {
+    for (const n of take) this.#run(sql.deleteSide, 'inbox', inboxKey(n))
+    for (const { table, key, value } of rows) {
+      if (value === null) this.#run(sql.deleteSide, table, key)
+      else this.#run(sql.putSide, table, key, value)
     }
   }
 
-  #writeEntries(entries: readonly StoredEntry[]): void {
-    let i = 0
+  #writeEntries(entries: readonly StoredEntry[], from: number): void {
+    let i = from
     for (; i + sql.bulk <= entries.length; i += sql.bulk) {
-      this.#run(sql.insertEntries, ...entries.slice(i, i + sql.bulk).flatMap(({ seq, bytes }) => [seq, bytes]))
+      const bindings: Binding[] = []
+      for (const { seq, bytes } of entries.slice(i, i + sql.bulk)) bindings.push(seq, bytes)
+      this.#run(sql.insertEntries, ...bindings)
     }
-    for (const { seq, bytes } of entries.slice(i)) this.#run(sql.insertEntry, seq, bytes)
+    for (; i < entries.length; i++) {
+      const { seq, bytes } = entries[i] as StoredEntry
+      this.#run(sql.insertEntry, seq, bytes)
+    }
   }
 
   #missing(batch: Batch, stored: Stored | undefined): 'missing' | undefined {
@@ -232,24 +278,21 @@ class ObjectStore implements SqliteStore {
   #standing(): Stored | undefined {
     const row = this.#rows(sql.selectStanding)[0]
     if (row === undefined) return undefined
-    const [epoch, inbox, wakeAt, empty, head] = row
-    return {
-      epoch: epoch as number, inbox: inbox as number, wakeAt: wakeAt as number | null, isStarted: empty === 0, head: head as number,
-    }
+    const [epoch, inbox, empty, head] = row
+    return { epoch: epoch as number, inbox: inbox as number, isStarted: empty === 0, head: head as number }
   }
 
   /**
-   * The alarm is part of the transaction: a rollback takes it back too (platform fact 14). An alarm that already stands is not
-   * set again, since each one is a row written. What this object remembers is believed only where the row agrees, because
-   * another handle may have moved both.
+   * The alarm is part of the transaction: a rollback takes it back too (platform fact 14). One that stands is not set again,
+   * since each is a row written.
    */
-  #moveAlarm({ wakeAt }: RowUpdate, stored: Stored | undefined): number | null {
-    if (this.#armed === wakeAt && stored?.isStarted === true && stored.wakeAt === wakeAt) return wakeAt
+  #moveAlarm(wakeAt: number | null): void {
+    if (this.#alarm.at === wakeAt) return
     // Nobody can act on a failure here: a flush that fails breaks the output gate and resets the object.
     const ignore = (): void => {}
     if (wakeAt === null) this.#storage.deleteAlarm().catch(ignore)
     else this.#setAlarm(wakeAt).catch(ignore)
-    return wakeAt
+    this.#alarm.at = wakeAt
   }
 
   #setAlarm(at: number): Promise<void> {
@@ -295,19 +338,21 @@ class ObjectStore implements SqliteStore {
   /** Every row at once: a cursor left open keeps its statement busy and has no snapshot (platform fact 5). */
   #rows(query: string, ...bindings: Binding[]): SqlValue[][] {
     const cursor = this.#sql.exec(query, ...bindings)
-    const rows = cursor.raw().toArray()
+    const rows = Array.from(cursor.raw())
     this.#rowsRead += cursor.rowsRead
     return rows
   }
 
-  #run(query: string, ...bindings: Binding[]): void {
+  /** How many rows it wrote. */
+  #run(query: string, ...bindings: Binding[]): number {
     const cursor = this.#sql.exec(query, ...bindings)
     this.#rowsRead += cursor.rowsRead
     this.#rowsWritten += cursor.rowsWritten
+    return cursor.rowsWritten
   }
 }
 
-type SqlValue = ArrayBuffer | string | number | null
+type DriverExpect = Extract<Expect, { kind: 'head' }>
 type Binding = string | number | null | Uint8Array
 
 function toEntry([seq, bytes]: readonly (SqlValue | undefined)[]): StoredEntry {

@@ -62,13 +62,13 @@ export function stepCall(
     inputBytes = declaredInput(options.input)
   }
   const retry = retryOf(options?.retry as RetryPolicy | undefined, limits)
-  const { key, nth } = scope.next(name, own)
+  const { key, plain } = scope.next(name, own, inputBytes !== undefined)
   return {
     kind: 'step', key, fingerprint: fingerprint('step', key, inputBytes), isCleanup: scope.isCleanup,
     resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until: undefined,
     step: {
       name, own, labels: scope.labels, input: options?.input, inputBytes, timeoutMs, retry, attempt: 1,
-      nth: useOf(uses, scope, name, own, inputBytes, nth),
+      nth: useOf(uses, scope, name, own, inputBytes, plain),
       run: run as (call: StepCall) => unknown,
     },
   }
@@ -94,9 +94,9 @@ function checkHost(at: At, hostName: string, name: string): void {
     : `step ${name} runs in a browser and this run is at the edge`, { details: { at, host: hostName, name } })
 }
 
-function useOf(uses: Uses, scope: Scope, name: string, own: string | undefined, input: Uint8Array | undefined, nth: number): number {
-  // In a scope whose path has no ordinals, equal calls are exactly those that the scope itself counts, unless an input divides them.
-  if (input === undefined && scope.path === scope.labels) return nth
+function useOf(uses: Uses, scope: Scope, name: string, own: string | undefined, input: Uint8Array | undefined, plain: number): number {
+  // The root scope alone is sure to share its labels with no other scope: there the scope's own count will do.
+  if (input === undefined && scope.path === '') return plain
   const hash = input === undefined ? '' : hash53(input)
   const id = `${scope.labels}\n${name}\n${own ?? ''}\n${own === undefined ? 0 : 1}${hash}`
   const count = uses.get(id) ?? 0

@@ -53,7 +53,7 @@ async function terminalOf(pass: Pass, live: Live): Promise<{ draft: Draft; statu
   if (ended === undefined || !ended.ok) return failed(ended?.error)
   try {
     const output = await validate(state.definition.output, ended.value, 'output_invalid', `the output of ${state.definition.name}`)
-    const { payload, blob, require } = await toPayload(state.store, state.limits, state.host.now(), output, `output of ${state.definition.name}`)
+    const { payload, blob, require } = await toPayload(state.blobs, state.limits, state.host.now(), output, `output of ${state.definition.name}`)
     return { draft: { kind: 'run_completed', calls: pass.calls, payload, blob }, status: 'completed', require }
   } catch (error) {
     if (isStepwellError(error) && (error.kind === 'permanent' || error.kind === 'usage' || error.code === 'output_invalid')) return failed(error)

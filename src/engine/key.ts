@@ -18,6 +18,8 @@ export interface CallKey {
   readonly key: string
   /** The n-th use among calls equal in scope, name and own key; 0 for the first. */
   readonly nth: number
+  /** The same, not counting those that declare an input. */
+  readonly plain: number
 }
 
 /**
@@ -32,6 +34,7 @@ export class Scope {
   draws = 0
   #limits: Limits
   #uses = new Map<string, number>()
+  #withInput: Map<string, number> | undefined
 
   constructor(limits: Limits, path = '', labels = '', isCleanup = false) {
     this.#limits = limits
@@ -41,12 +44,14 @@ export class Scope {
   }
 
   /** The key of the next call of this name. Counts synchronously, in call order, never in completion order. */
-  next(name: string, own: string | undefined): CallKey {
+  next(name: string, own: string | undefined, hasInput = false): CallKey {
     const base = own === undefined ? escape(name) : `${escape(name)}[${escape(own)}]`
     const nth = this.#count(base)
     const key = nth === 0 ? this.path + base : `${this.path}${base}#${nth}`
     if (key.length > this.#limits.keyLength) within(this.#limits, 'keyLength', key.length, `the key of ${name}`)
-    return { key, nth }
+    const inputs = this.#withInput?.get(base) ?? 0
+    if (hasInput) (this.#withInput ??= new Map()).set(base, inputs + 1)
+    return { key, nth, plain: nth - inputs }
   }
 
   /** A branch's scope: `group` is the combinator (counted), `label` the branch, `item` a map's item. */
@@ -152,6 +157,8 @@ export function checkName(limits: Limits, name: unknown, what: string): string {
   if (typeof name !== 'string' || name.length === 0 || name.trim() === '') {
     throw new StepwellError('invalid_argument', `${what}: a name is a string that is not blank`)
   }
+  // Half a surrogate pair is not the same after it was stored, so the call would never be found again.
+  if (!name.isWellFormed()) throw new StepwellError('invalid_argument', `${what}: ${JSON.stringify(name.slice(0, 40))} is no well-formed text`)
   if (name.length > limits.nameLength) within(limits, 'nameLength', name.length, `${what} ${JSON.stringify(name.slice(0, 40))}…`)
   return name
 }

@@ -243,7 +243,7 @@ export class Live {
   }
 
   async #outcomeOf(pass: Pass, call: Pending, attempt: Attempt, group: Group, now: number): Promise<Draft> {
-    const { limits, store, host } = this.state
+    const { limits, host } = this.state
     const common = { key: call.key, fingerprint: call.fingerprint, calls: pass.calls, attempt: attempt.number }
     const settled = attempt.outcome
     let error: unknown
@@ -251,7 +251,7 @@ export class Live {
       try {
         const inline = encodeInline(limits, settled.value, `value of step ${call.key}`)
         if (inline instanceof Uint8Array) return { ...common, kind: 'step_completed', payload: inline }
-        const { payload, blob, require } = await offload(store, limits, now, inline.large)
+        const { payload, blob, require } = await offload(this.state.blobs, limits, now, inline.large)
         group.require.push(...(require ?? []))
         return { ...common, kind: 'step_completed', payload, blob }
       } catch (failure) {

@@ -7,6 +7,9 @@ import { StepwellError } from '../errors.ts'
 import { type Limits, within } from '../limits.ts'
 import type { Batch, RunStore } from '../store/store.ts'
 
+/** What writing a blob needs of a store. */
+export type BlobStore = Pick<RunStore, 'runId' | 'commit'>
+
 export interface Payload {
   readonly payload: Uint8Array
   readonly blob: boolean
@@ -22,13 +25,13 @@ export function encodeInline(limits: Limits, value: unknown, what: string): Uint
 }
 
 /** The payload of an entry; a large one becomes a blob, durable before this resolves, that the commit then requires. */
-export async function toPayload(store: RunStore, limits: Limits, now: number, value: unknown, what: string): Promise<Payload> {
+export async function toPayload(store: BlobStore, limits: Limits, now: number, value: unknown, what: string): Promise<Payload> {
   const inline = encodeInline(limits, value, what)
   if (inline instanceof Uint8Array) return { payload: inline, blob: false, require: undefined }
   return offload(store, limits, now, inline.large)
 }
 
-export async function offload(store: RunStore, limits: Limits, now: number, bytes: Uint8Array): Promise<Payload> {
+export async function offload(store: BlobStore, limits: Limits, now: number, bytes: Uint8Array): Promise<Payload> {
   const ref = await writeBlob(store, limits, now, bytes)
   return { payload: encode(ref), blob: true, require: [{ table: 'manifest', key: ref.hash }] }
 }

@@ -5,6 +5,7 @@ import type { AnyWorkflow } from '../define.ts'
 import type { Host } from '../host.ts'
 import type { Entry } from '../journal/entry.ts'
 import { type Blocked, encodeRecord, type Message, type RunRecord } from '../journal/record.ts'
+import type { BlobStore } from './outcome.ts'
 import type { AppendOptions, AppendResult, Draft, Writer } from '../journal/writer.ts'
 import type { Limits } from '../limits.ts'
 import { isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
@@ -51,6 +52,12 @@ export class RunState {
     this.wakeAt = init.wakeAt
     this.inboxSeen = init.inbox
     this.#committed = init.committed
+  }
+
+  /** Where blobs are written: a chunk's commit has the same deadline as one of entries. */
+  get blobs(): BlobStore {
+    const { store, writer } = this
+    return { runId: store.runId, commit: (batch) => writer.within(store.commit(batch)) }
   }
 
   /** Appends, and rewrites the run row when `change` is given. The record in memory changes only after the commit. */

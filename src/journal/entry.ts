@@ -98,7 +98,8 @@ export interface Entry extends EntryDraft {
 let scratch = new Uint8Array(4096)
 let view = new DataView(scratch.buffer)
 const utf8 = new TextEncoder()
-const fromUtf8 = new TextDecoder()
+// A name may begin with U+FEFF, which a decoder takes for a byte order mark and drops.
+const fromUtf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
  * The encoded entry and its chain hash. `previous` is the chain hash of seq - 1 (`GENESIS` for seq 1).

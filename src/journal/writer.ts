@@ -115,7 +115,8 @@ export class Writer {
       return this.#learn(batch, head, row, answer.error).then(done)
     }
     const answer = store.commit(batch)
-    return isPromise(answer) ? this.#within(answer).then(done) : done(answer)
+    const within = this.within(answer)
+    return isPromise(within) ? within.then(done) : done(within)
   }
 
   /** G5: the answer was lost. The head tells: equal hash means committed; the old head means it never happened. */
@@ -133,7 +134,9 @@ export class Writer {
         if (entriesAreIn && rowIsIn && (batch.entries !== undefined || row !== undefined)) return { kind: 'committed' }
         if (now.epoch !== this.epoch) return { kind: 'stale', reason: 'epoch' }
         if (seq !== this.head.seq) return { kind: 'stale', reason: 'seq' }
-        const again = await this.#within(Promise.resolve(store.commit(batch)))
+        const again = await this.within(store.commit(batch))
+        // Refused: perhaps the first try has landed meanwhile. The head tells whose it is.
+        if (again.kind === 'stale' && (again.reason === 'seq' || again.reason === 'epoch') && attempt < 3) continue
         if (again.kind !== 'unknown' || attempt >= 3) {
           if (again.kind !== 'unknown') return again
           throw new StepwellError('commit_unknown', `run ${store.runId}: the store does not say whether a commit happened`, { cause: error })
@@ -145,7 +148,8 @@ export class Writer {
   }
 
   /** A commit without an answer within the limit counts as unknown: never an endless wait (Z-041). */
-  #within(answer: Promise<CommitAnswer>): Promise<CommitAnswer> {
+  within(answer: MaybePromise<CommitAnswer>): MaybePromise<CommitAnswer> {
+    if (!isPromise(answer)) return answer
     return new Promise((resolve, reject) => {
       const timer = this.#options.timer(this.#options.limits.commitMs, () => {
         resolve({ kind: 'unknown', error: new StepwellError('commit_timeout', 'the store did not answer a commit in time') })

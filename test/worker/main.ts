@@ -1,6 +1,12 @@
 import { DurableObject } from 'cloudflare:workers'
+import { app } from './worker.ts'
 
 /** An object with nothing in it: `runInDurableObject` lends its storage to tests of stores. */
-export class Scratch extends DurableObject {}
+export class Scratch extends DurableObject {
+  /** The platform lets only an object with a handler set an alarm. */
+  override alarm(): void {}
+}
 
-export default { fetch: (): Response => new Response('stepwell tests') }
+export { KeyValueRun, Run } from './worker.ts'
+
+export default app

@@ -1,0 +1,122 @@
+import type { Page as Tab } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type Browser, bytesOf, call, freshProfile, launch, openSite, ready, type Site, sleep, until, violations } from './site.ts'
+
+const output = { amounts: [5, 7, 6], ship: 4, mail: 4 }
+
+describe('a browser that is killed', () => {
+  let site: Site
+  let profile: Awaited<ReturnType<typeof freshProfile>>
+  let browser: Browser | undefined
+
+  beforeAll(async () => {
+    site = await openSite()
+  })
+  afterAll(async () => {
+    await site.close()
+  })
+  beforeEach(async () => {
+    profile = await freshProfile()
+  })
+  afterEach(async () => {
+    await browser?.close()
+    browser = undefined
+    await profile.remove()
+  })
+
+  const start = async (): Promise<Tab> => {
+    browser = await launch(profile.path)
+    return browser.open(site.url)
+  }
+
+  test('SIGKILL of all its processes, again and again: the run completes, and no committed step is requested again', async () => {
+    const kills = 8
+    let landedOpen = 0
+    site.latency = () => 25
+    let tab = await start()
+    await call(tab, 'start', 'killed', { sleep: 400 })
+    for (let kill = 0; kill < kills; kill++) {
+      await sleep(Math.random() * 60)
+      await browser?.kill()
+      if (site.acts.some((act) => act.runId === 'killed' && !act.isAnswered && act.isBroken && Date.now() - act.at < 200)) landedOpen++
+      tab = await start()
+    }
+    expect(await call(tab, 'result', 'order', 'killed')).toEqual(output)
+    expect(violations(site.acts, 'killed')).toEqual([])
+    const mine = site.acts.filter(({ runId }) => runId === 'killed')
+    for (const action of new Set(mine.map((act) => act.action))) {
+      const requests = mine.filter((act) => act.action === action)
+      // One more than the kills that came between its request and its commit.
+      expect([action, requests.length <= 1 + kills]).toEqual([action, true])
+    }
+    console.info(`${kills} kills, ${landedOpen} while a request was open: ${mine.map(({ action }) => action).join(' ')}`)
+    expect(await call(tab, 'kinds', 'killed')).toEqual([
+      'run_started', 'step_completed', 'step_completed', 'step_completed', 'timer_set', 'timer_fired', 'step_completed', 'step_completed',
+      'run_completed',
+    ])
+  }, 180_000)
+
+  test('SIGKILL while a step\'s request is open: only that step is requested again, with the same key', async () => {
+    site.latency = ({ action, runId }) => (runId === 'open' && action === 'reserve' ? Infinity : 5)
+    let tab = await start()
+    await call(tab, 'start', 'open')
+    await until(() => site.acts.some((act) => act.runId === 'open' && act.action === 'reserve'))
+    await browser?.kill()
+    site.latency = () => 5
+    tab = await start()
+    expect(await call(tab, 'result', 'order', 'open')).toEqual(output)
+    const mine = site.acts.filter(({ runId }) => runId === 'open')
+    expect(mine.map(({ action }) => action).slice(0, 4)).toEqual(['price', 'reserve', 'reserve', 'charge'])
+    expect(mine).toHaveLength(6)
+    expect(violations(site.acts, 'open')).toEqual([])
+  }, 120_000)
+
+  test('G19: a timer that came due while the browser was dead fires once, and nothing is requested twice', async () => {
+    site.latency = () => 5
+    let tab = await start()
+    await call(tab, 'start', 'asleep', { sleep: 3_000 })
+    await until(async () => (await call(tab, 'status', 'asleep')) === 'waiting')
+    await browser?.kill()
+    await sleep(3_000)
+    tab = await start()
+    expect(await call(tab, 'result', 'order', 'asleep')).toEqual(output)
+    expect(site.acts.filter(({ runId }) => runId === 'asleep').map(({ action }) => action).sort()).toEqual(['charge', 'mail', 'price', 'reserve', 'ship'])
+    expect((await call(tab, 'kinds', 'asleep')).filter((kind) => kind === 'timer_fired')).toHaveLength(1)
+  }, 120_000)
+
+  test('reload in the middle of a step, twice: the run goes on by itself', async () => {
+    site.latency = ({ action, runId }) => (runId === 'reloaded' && action === 'charge' ? Infinity : 5)
+    const tab = await start()
+    await call(tab, 'start', 'reloaded')
+    for (let reload = 1; reload <= 2; reload++) {
+      await until(() => site.acts.filter((act) => act.runId === 'reloaded' && act.action === 'charge').length === reload)
+      if (reload === 2) site.latency = () => 5
+      await tab.reload()
+      await ready(tab)
+    }
+    expect(await call(tab, 'result', 'order', 'reloaded')).toEqual(output)
+    const mine = site.acts.filter(({ runId }) => runId === 'reloaded')
+    expect(mine.map(({ action }) => action).slice(0, 5)).toEqual(['price', 'reserve', 'charge', 'charge', 'charge'])
+    expect(mine).toHaveLength(7)
+    expect(violations(site.acts, 'reloaded')).toEqual([])
+  }, 120_000)
+
+  test('a blob of 2 MB and the run over it survive a kill in the middle', async () => {
+    const size = 2 * 1024 * 1024
+    const parts = 8
+    site.latency = ({ action, runId }) => (runId === 'photo' && action === 'sum-3' ? Infinity : 5)
+    let tab = await start()
+    expect(await call(tab, 'startDigest', 'photo', size, parts)).toBe(size)
+    await until(() => site.acts.some((act) => act.runId === 'photo' && act.action === 'sum-3'))
+    await browser?.kill()
+    const killedAt = site.acts.length
+    site.latency = () => 5
+    tab = await start()
+    expect(await call(tab, 'result', 'digest', 'photo')).toBe(bytesOf(size).reduce((sum, byte) => (sum + byte) % 65_521, 0))
+    const again = site.acts.slice(killedAt).filter(({ runId }) => runId === 'photo').map(({ action }) => action)
+    // At most two parts were open when it was killed.
+    const before = site.acts.slice(0, killedAt).filter(({ runId, isAnswered }) => runId === 'photo' && isAnswered).map(({ action }) => action)
+    expect(again.filter((action) => before.includes(action)).length).toBeLessThanOrEqual(1)
+    expect(again).toContain('sum-3')
+  }, 120_000)
+})

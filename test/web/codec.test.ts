@@ -1,0 +1,3 @@
+import { codecContract } from '../contract/codec.contract.ts'
+
+codecContract('Chromium')

@@ -1,0 +1,10 @@
+declare global {
+  namespace Cloudflare {
+    interface GlobalProps {
+      mainModule: typeof import('./main.ts')
+      durableNamespaces: 'Scratch' | 'Run'
+    }
+  }
+}
+
+export {}

@@ -1,0 +1,155 @@
+// Small workflows on the edge host, and what the tests do to them.
+
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { permanent, services, workflow } from '../../src/index.ts'
+import { type Authorize, edge } from '../../worker/index.ts'
+
+/** What the tests see and change of the world. Tests and objects share one isolate, and not always one module instance. */
+export interface World {
+  /** How often each step's function was called, by `run/key`. */
+  readonly calls: Map<string, number>
+  /** What a `gate` step waits for, by run; it is open when it is there. */
+  readonly gates: Map<string, unknown>
+  authorize: Authorize<object>
+  /** What making the services throws, if anything. */
+  servicesError: Error | undefined
+}
+
+const shared = globalThis as { stepwellWorld?: World }
+export const world: World = (shared.stepwellWorld ??= {
+  calls: new Map(), gates: new Map(), authorize: () => ({ allow: true, principal: 'test' }), servicesError: undefined,
+})
+
+export function open(run: string, value: unknown = true): void {
+  world.gates.set(run, value)
+}
+
+export function calls(run: string, key: string): number {
+  return world.calls.get(`${run}/${key}`) ?? 0
+}
+
+interface Shop {
+  count(run: string, key: string): number
+  gate(run: string): Promise<unknown>
+}
+
+const shop = services<{ edge: { shop: Shop } }>()
+
+export const add = workflow({ name: 'add', input: z.object({ a: z.number(), b: z.number() }), output: z.number(), services: shop }, async (ctx, { a, b }) => {
+  const first = await ctx.step('first', ({ services, runId, key }) => (services.shop.count(runId, key), a), { at: 'edge' })
+  return ctx.step('second', ({ services, runId, key }) => (services.shop.count(runId, key), first + b), { at: 'edge' })
+})
+
+/** Gives back whatever it gets. */
+export const echo = workflow({ name: 'echo', input: z.any() }, async (ctx, input) => ctx.step('echo', () => input as unknown))
+
+export const sleepy = workflow({ name: 'sleepy', input: z.object({ ms: z.number() }), services: shop }, async (ctx, { ms }) => {
+  await ctx.step('before', ({ services, runId, key }) => services.shop.count(runId, key), { at: 'edge' })
+  await ctx.sleep(ms)
+  return ctx.step('after', ({ services, runId, key }) => services.shop.count(runId, key), { at: 'edge' })
+})
+
+/** One step, one that waits for the test, one more. */
+export const gated = workflow({ name: 'gated', input: z.object({ ignoresAbort: z.boolean().optional(), cleansUp: z.boolean().optional() }), services: shop }, async (ctx, input) => {
+  await ctx.step('one', ({ services, runId, key }) => services.shop.count(runId, key), { at: 'edge' })
+  try {
+    const value = await ctx.step('gate', async ({ services, runId, key, abortSignal, progress }) => {
+      services.shop.count(runId, key)
+      progress(1, 2)
+      const aborted = new Promise((_, reject) => abortSignal.addEventListener('abort', () => reject(abortSignal.reason as Error)))
+      return Promise.race(input.ignoresAbort === true ? [services.shop.gate(runId)] : [services.shop.gate(runId), aborted])
+    }, { at: 'edge' })
+    await ctx.step('three', ({ services, runId, key }) => services.shop.count(runId, key), { at: 'edge' })
+    return value
+  } finally {
+    if (input.cleansUp === true) {
+      await ctx.cleanup((c) => c.step('clean', ({ services, runId }) => services.shop.gate(`${runId}:clean`), { at: 'edge' }))
+    }
+  }
+})
+
+export const failing = workflow({ name: 'failing', input: z.any() }, async (ctx): Promise<never> => {
+  await ctx.step('fails', () => { throw permanent(new Error('no tea')) })
+  return ctx.fail('unreachable')
+})
+
+export const buggy = workflow({ name: 'buggy', input: z.any() }, async (ctx) => {
+  await ctx.step('fine', () => 1)
+  return (undefined as unknown as { n: number }).n
+})
+
+export const strict = workflow({ name: 'strict', input: z.object({ email: z.email() }) }, async () => 'ok')
+
+/** Plain promise chains between racing steps. */
+export const chains = workflow({ name: 'chains', input: z.object({ links: z.number() }) }, async (ctx, { links }) => {
+  const order: string[] = []
+  const branch = async (c: typeof ctx, name: string, n: number): Promise<void> => {
+    await c.step(`${name}1`, async () => name)
+    for (let i = 0; i < n; i++) await undefined
+    order.push(name)
+    await c.step(`${name}2`, async () => name)
+    order.push(name)
+  }
+  await ctx.all({ slow: (c) => branch(c, 's', links), fast: (c) => branch(c, 'f', 0) })
+  return order
+})
+
+/** Many steps in a row. */
+export const many = workflow({ name: 'many', input: z.object({ n: z.number() }) }, async (ctx, { n }) => {
+  let sum = 0
+  for (let i = 0; i < n; i++) sum += await ctx.step('add', () => i)
+  return sum
+})
+
+export const workflows = [add, echo, sleepy, gated, failing, buggy, strict, chains, many] as const
+
+function makeShop(): { shop: Shop } {
+  if (world.servicesError !== undefined) throw world.servicesError
+  return {
+    shop: {
+      count(run, key) {
+        const n = (world.calls.get(`${run}/${key}`) ?? 0) + 1
+        world.calls.set(`${run}/${key}`, n)
+        return n
+      },
+      // Polls: a promise of another object or of the test can't be awaited in this one.
+      async gate(run) {
+        while (!world.gates.has(run)) await new Promise((resolve) => setTimeout(resolve, 5))
+        return world.gates.get(run)
+      },
+    },
+  }
+}
+
+function allowAll(): { allow: true } {
+  return { allow: true }
+}
+
+export const BODY_BYTES = 4096
+
+export const well = edge({
+  workflows, services: (_: object) => makeShop(), authorize: (...args) => world.authorize(...args),
+  bodyBytes: BODY_BYTES, limits: { blobBytes: 2_000_000 },
+})
+/** The same runs, with nobody allowed. */
+export const closed = edge({ workflows, services: () => makeShop(), authorize: null })
+
+export const Run = well.Run
+
+/** Set-ups that are wrong, each in its way, and one that is right the old way. */
+export const setups = {
+  missing: edge({ workflows, services: () => makeShop(), authorize: allowAll, className: 'Missing' }),
+  keyValue: edge({ workflows, services: () => makeShop(), authorize: allowAll, className: 'KeyValueRun' }),
+  noBinding: edge({ workflows, services: () => makeShop(), authorize: allowAll, binding: 'NO_RUNS' }),
+  binding: edge({ workflows, services: () => makeShop(), authorize: allowAll, binding: 'RUNS' }),
+}
+
+/** Stored in the older way, without SQLite. */
+export const KeyValueRun = well.Run
+
+export const app = new Hono()
+app.route('/', well.app)
+app.route('/deep/base', well.app)
+app.route('/closed', closed.app)
+for (const [name, { app: wrong }] of Object.entries(setups)) app.route(`/${name}`, wrong)

@@ -1,0 +1,210 @@
+// The browser host: opens a database of runs, resumes what is not ended, and gives the client interface over it.
+
+import type { Client } from '../src/client.ts'
+import type { Services, ServicesOf } from '../src/context.ts'
+import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
+import { type Duration, toMs } from '../src/duration.ts'
+import { isStepwellError, StepwellError } from '../src/errors.ts'
+import type { LogRecord } from '../src/host.ts'
+import { decodeRecord } from '../src/journal/record.ts'
+import { type Limits, limits as withDefaults } from '../src/limits.ts'
+import type { RunSummary } from '../src/journal/summary.ts'
+import type { Shelf } from '../src/store/store.ts'
+import { Bells } from './bells.ts'
+import { createClient, summarize } from './client.ts'
+import { openDatabase } from './database.ts'
+import { Drives } from './drives.ts'
+import { Hints } from './hints.ts'
+import { createBrowserHost } from './host.ts'
+import { createIdbShelf } from './idb-store.ts'
+import { listenToLifecycle } from './lifecycle.ts'
+import { createRunLocks, type LockApi } from './locks.ts'
+
+type Both<U> = (U extends unknown ? (of: U) => void : never) extends (of: infer I) => void ? I : never
+type AsServices<S> = S extends Services ? S : {}
+
+/** What a page must lend to the steps of these workflows: their `any` and their `browser` services. */
+export type BrowserServices<W> = Both<W extends AnyWorkflow ? ServicesOf<AsServices<WorkflowServices<W>>, 'browser'> : never>
+
+export type BrowserOptions<W extends readonly AnyWorkflow[]> = {
+  /** Of the database: one for each user of the page, so that nobody sees the runs of another. Default: 'stepwell'. */
+  readonly name?: string
+  readonly workflows: W
+  /** Where runs move with `ctx.moveTo('edge')`. Kept; moving comes with a later version. */
+  readonly remote?: string
+  readonly limits?: Partial<Limits>
+  /** Of one attempt to open the database: then it is `store_unavailable` or, held by another tab, `store_blocked`. Default: 5 seconds. */
+  readonly openTimeout?: Duration
+  /** Runs that are driven at the same time. Default: 16. */
+  readonly maxDrives?: number
+  /** Gets every log record in place of the console. */
+  readonly onLog?: (record: LogRecord) => void
+} & ({} extends BrowserServices<W[number]>
+  ? { readonly services?: BrowserServices<W[number]> }
+  : { readonly services: BrowserServices<W[number]> })
+
+export interface RunsOptions {
+  /** The newest so many. Default: all. */
+  readonly limit?: number
+  /** Without input, output and error when false: those may be large. Default: true. */
+  readonly values?: boolean
+}
+
+export interface StorageHealth {
+  /** The browser has promised not to evict this origin. Undefined when it does not say. */
+  readonly persisted: boolean | undefined
+  /** Bytes of the whole origin. */
+  readonly usage: number | undefined
+  readonly quota: number | undefined
+}
+
+export interface BrowserClient<W extends AnyWorkflow> extends Client<W> {
+  readonly name: string
+  readonly remote: string | undefined
+  /** Newest first. */
+  runs(options?: RunsOptions): Promise<RunSummary[]>
+  /**
+   * Calls `listener` soon after a run changed, here or in another tab: its status, its steps, their progress. An empty list:
+   * any may have changed. A hint to read again; none is promised for each change.
+   */
+  subscribe(listener: (runIds: readonly string[]) => void): () => void
+  /** How safe the data is. Never asks the user anything: `navigator.storage.persist()` is the page's to call. */
+  storage(): Promise<StorageHealth>
+  /** Stops driving, gives all locks back, closes the database. Runs go on where they are opened next. Repeats are harmless. */
+  close(): Promise<void>
+  /** Closes, and deletes the database with every run in it. */
+  destroy(): Promise<void>
+}
+
+const MAX_DRIVES = 16
+const READS_AT_ONCE = 50
+const PAGE = 1000
+
+/**
+ * Opens the runs of `name` and goes on with all that are not ended: due timers first, then what was cut off in the middle. Resolves
+ * when the database is open, not when they are done. In several tabs each run is driven by one of them; when that tab goes, by
+ * another. Throws `store_unavailable`, `store_blocked`, `format_too_new`, `quota_exceeded`, `invalid_argument`.
+ */
+export async function browser<const W extends readonly AnyWorkflow[]>(options: BrowserOptions<W>): Promise<BrowserClient<W[number]>> {
+  const { name = 'stepwell', maxDrives = MAX_DRIVES } = options
+  if (typeof name !== 'string' || name === '') throw new StepwellError('invalid_argument', 'name: the name of a database is a string that is not empty')
+  if (!Number.isSafeInteger(maxDrives) || maxDrives < 1) throw new StepwellError('invalid_argument', 'maxDrives is a whole number from 1')
+  const workflows = registry(options.workflows)
+  const limits = withDefaults(options.limits)
+  const host = createBrowserHost({ onLog: options.onLog })
+  const database = await openDatabase({
+    name, ...(options.openTimeout === undefined ? undefined : { openTimeoutMs: toMs(options.openTimeout, 'openTimeout') }),
+  })
+  const shelf = createIdbShelf(database)
+
+  const api: LockApi | undefined = (navigator as Partial<Navigator>).locks
+  if (api === undefined) {
+    host.log({ level: 'warn', runId: '*', message: 'this browser has no Web Locks (or the page is not served over HTTPS): tabs may repeat each other\'s steps, but never both write' })
+  }
+  const hints = new Hints(name)
+  const bells = new Bells(host, hints)
+  const drives = new Drives({
+    shelf, host, registry: workflows, services: options.services ?? {}, limits, hints, locks: createRunLocks(name, api), maxDrives,
+  })
+  const unlisten = listenToLifecycle({
+    onLook: () => {
+      void drives.wake.look()
+      bells.ringAll()
+    },
+    onHide: () => {
+      void drives.stop()
+      hints.close()
+      // The next use opens it again. An open connection does not keep the page out of the cache, a lock conflict over it may.
+      database.release()
+    },
+    onShow: () => {
+      hints.open()
+      void drives.wake.open()
+      bells.ringAll()
+      hints.refresh()
+    },
+  })
+  void drives.wake.open()
+
+  let closing: Promise<void> | undefined
+  const close = (): Promise<void> => {
+    closing ??= (async () => {
+      unlisten()
+      bells.close(new StepwellError('store_unavailable', `the runs of ${name} were closed in this page; they go on where they are opened next`))
+      await drives.close()
+      hints.close()
+      database.close()
+    })()
+    return closing
+  }
+  const client = {
+    ...createClient({ shelf, host, registry: workflows, limits, drives, hints, bells }),
+    name, remote: options.remote,
+    runs: (runsOptions?: RunsOptions) => listRuns(shelf, drives, runsOptions),
+    subscribe: (listener: (runIds: readonly string[]) => void) => hints.listen(({ runIds }) => listener(runIds)),
+    storage: storageHealth,
+    close,
+    async destroy() {
+      await close()
+      await database.destroy()
+    },
+  }
+  // The client was made for any workflow; its types come from the definitions.
+  return client as unknown as BrowserClient<W[number]>
+}
+
+async function listRuns(shelf: Shelf, drives: Drives, options: RunsOptions = {}): Promise<RunSummary[]> {
+  const ids: string[] = []
+  for (let after = ''; ;) {
+    const page = await shelf.runs({ after, limit: PAGE })
+    ids.push(...page)
+    if (page.length < PAGE) break
+    after = page.at(-1) as string
+  }
+  const found = await inParts(ids, async (id) => ({ id, at: await createdAt(shelf, id) }))
+  found.sort((a, b) => b.at - a.at || (a.id < b.id ? -1 : 1))
+  const summaries = await inParts(found.slice(0, options.limit), async ({ id }) => {
+    try {
+      return [await summarize(shelf.open(id), drives, options)]
+    } catch (error) {
+      // Removed meanwhile, or damaged: that one only, the others are shown.
+      if (isStepwellError(error, 'run_not_found')) return []
+      if (isStepwellError(error) && error.kind === 'integrity') return [damaged(id, error)]
+      throw error
+    }
+  })
+  return summaries.flat()
+}
+
+async function createdAt(shelf: Shelf, id: string): Promise<number> {
+  const row = await shelf.open(id).read()
+  try {
+    return row === undefined ? 0 : decodeRecord(row).createdAt
+  } catch {
+    // Its summary says what is wrong with it.
+    return 0
+  }
+}
+
+function damaged(id: string, error: StepwellError): RunSummary {
+  return {
+    id, workflow: '', version: 0, status: 'blocked', generation: 0, authority: { host: 'browser', epoch: 0 }, createdAt: 0, updatedAt: 0,
+    tags: [], metadata: {}, counts: { entries: 0, messages: 0 }, waitingFor: [],
+    blocked: { code: error.code, message: error.message, curable: false, tries: 1 },
+  }
+}
+
+async function inParts<A, B>(all: readonly A[], work: (one: A) => Promise<B>): Promise<B[]> {
+  const done: B[] = []
+  for (let at = 0; at < all.length; at += READS_AT_ONCE) done.push(...(await Promise.all(all.slice(at, at + READS_AT_ONCE).map(work))))
+  return done
+}
+
+async function storageHealth(): Promise<StorageHealth> {
+  const storage = (navigator as Partial<Navigator>).storage as Partial<StorageManager> | undefined
+  const [persisted, estimate] = await Promise.all([
+    storage?.persisted?.().catch(() => undefined),
+    storage?.estimate?.().catch(() => undefined),
+  ])
+  return { persisted, usage: estimate?.usage, quota: estimate?.quota }
+}
