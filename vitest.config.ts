@@ -2,15 +2,15 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
 import { installedChromium } from './scripts/chromium.mjs'
+import { sources } from './scripts/sources.mjs'
 
 // One project per host. The suites they share are plain modules in test/contract and src/testing.
-// `resolve.tsconfigPaths` makes the package's own names mean its sources (tsconfig.base.json);
-// `#blake3` follows the export conditions of each host (src/package.json).
+// `stepwell` means the sources (scripts/sources.mjs); `#blake3` follows the export conditions of each host (src/package.json).
 export default defineConfig({
   test: {
     projects: [
       {
-        resolve: { tsconfigPaths: true },
+        resolve: { alias: sources },
         test: {
           name: 'node',
           environment: 'node',
@@ -19,15 +19,15 @@ export default defineConfig({
         },
       },
       {
-        resolve: { tsconfigPaths: true },
+        resolve: { alias: sources },
         plugins: [cloudflareTest({ wrangler: { configPath: './test/worker/wrangler.toml' } })],
         // workerd reads no file of this machine, so Vitest's module cache on disk is no use to it.
         test: { name: 'workerd', include: ['test/worker/**/*.test.ts'], fsModuleCache: false },
       },
       {
-        resolve: { tsconfigPaths: true },
+        resolve: { alias: sources },
         // Known from the start: a dependency that is found during a run reloads the page under the tests.
-        optimizeDeps: { include: ['idb', '@noble/hashes/blake3.js'] },
+        optimizeDeps: { include: ['idb', '@noble/hashes/blake3.js', 'fast-check'] },
         test: {
           name: 'chromium',
           include: ['test/web/**/*.test.ts'],

@@ -2,7 +2,7 @@
 // (wrangler.toml) and serves it. PORT (8787) is the edge's port; STATE_DIR (.state) keeps runs and the upstream's ledger.
 import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { node, root, setup, toolEnv } from './setup.mjs'
 
@@ -32,9 +32,9 @@ function fail(message) {
   stop(1)
 }
 
-/** @param {string} name @param {string[]} args @param {NodeJS.ProcessEnv} env */
-function run(name, args, env) {
-  const child = spawn(node, args, { cwd: root, env: { ...toolEnv, ...env }, stdio: ['ignore', 'inherit', 'inherit'] })
+/** @param {string} name @param {string[]} args @param {NodeJS.ProcessEnv} env @param {'inherit' | 'ignore'} output */
+function run(name, args, env, output) {
+  const child = spawn(node, args, { cwd: root, env: { ...toolEnv, ...env }, stdio: ['ignore', output, 'inherit'] })
   children.set(name, child)
   child.once('error', (error) => fail(`${name} did not start: ${error.message}`))
   child.once('exit', (code, signal) => {
@@ -74,20 +74,28 @@ async function edgePort(text) {
   return port
 }
 
-/** Until `url` answers, with any status below 500. @param {string} url */
-async function answers(url) {
+/** Asks until the answer is yes. @param {string} what @param {() => Promise<boolean>} ask */
+async function until(what, ask) {
   const end = Date.now() + startLimit
-  while (exitCode === undefined) {
-    try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(5_000) })
-      await response.arrayBuffer()
-      if (response.status < 500) return
-    } catch {
-      // Not listening yet.
-    }
-    if (Date.now() > end) throw new Error(`${url} did not answer within ${startLimit / 1000} seconds.`)
+  while (exitCode === undefined && !(await ask().catch(() => false))) {
+    if (Date.now() > end) throw new Error(`${what} did not answer within ${startLimit / 1000} seconds.`)
     await new Promise((done) => setTimeout(done, 50))
   }
+}
+
+/** Without a request: the upstream's ledger records each it gets. @param {number} port @returns {Promise<boolean>} */
+function listens(port) {
+  return new Promise((done) => {
+    const socket = connect(port, '127.0.0.1', () => { socket.destroy(); done(true) })
+    socket.once('error', () => done(false))
+  })
+}
+
+/** @param {string} url */
+async function isHealthy(url) {
+  const response = await fetch(url, { signal: AbortSignal.timeout(5_000) })
+  await response.arrayBuffer()
+  return response.ok
 }
 
 process.once('SIGINT', () => stop(0))
@@ -111,7 +119,7 @@ try {
   run('The example upstream', ['examples/upstream/server.mjs'], {
     PORT: String(upstreamPort),
     LEDGER: join(state, 'upstream-ledger.ndjson'),
-  })
+  }, 'ignore')
   run(
     'wrangler dev',
     [
@@ -122,8 +130,12 @@ try {
       '--show-interactive-dev-session=false',
     ],
     { X_LOCAL_OBSERVABILITY: 'false' },
+    'inherit',
   )
-  await Promise.all([answers(`${upstream}/`), answers(`${edge}/v1/healthz`)])
+  await Promise.all([
+    until('The example upstream', () => listens(upstreamPort)),
+    until('The edge', () => isHealthy(`${edge}/v1/healthz`)),
+  ])
 
   const input = { orderId: 'A-1', email: 'ada@example.com', items: [{ sku: 'tea', quantity: 2, unitPriceCents: 450 }] }
   if (exitCode === undefined) {

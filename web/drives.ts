@@ -275,6 +275,8 @@ export class Drives {
   }
 
   #log(runId: string, message: string, error?: unknown): void {
+    // What fails because everything was closed is no news.
+    if (!this.wake.isOpen) return
     this.#init.host.log({
       level: 'warn', runId, message: isStepwellError(error) ? `${message} (${error.code}: ${error.message})` : message,
       ...(error === undefined ? undefined : { data: error }),

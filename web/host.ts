@@ -40,11 +40,12 @@ export function createBrowserHost(options: BrowserHostOptions = {}): Host {
 function createQuiesce(): () => Promise<void> {
   const { port1, port2 } = new MessageChannel()
   let waiting: (() => void)[] = []
-  port1.onmessage = () => {
+  port1.addEventListener('message', () => {
     const reached = waiting
     waiting = []
     for (const resolve of reached) resolve()
-  }
+  })
+  port1.start()
   return () => new Promise((resolve) => {
     if (waiting.push(resolve) === 1) port2.postMessage(undefined)
   })

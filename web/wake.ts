@@ -186,18 +186,23 @@ export class Wake {
   }
 
   async #takeIn(): Promise<void> {
-    const { shelf } = this.#init
+    const { shelf, look } = this.#init
     const all = await shelf.due(OPENING_PAGE)
-    for (let at = 0; at < all.length && this.#isOpen; at += READS_AT_ONCE) {
+    const timers: string[] = []
+    const others: string[] = []
+    for (let at = 0; at < all.length; at += READS_AT_ONCE) {
       const part = all.slice(at, at + READS_AT_ONCE)
-      const looks = await Promise.all(part.map(({ runId }) => this.#init.look(runId)))
-      for (const [i, look] of looks.entries()) {
-        const { runId } = part[i] as { runId: string }
-        if (look === 'left') this.#left.add(runId)
-        else if (look !== 'later') (look === 'timer' ? this.#first : this.#then).set(runId, { isOpening: true, isSeen: true })
+      const looks = await Promise.all(part.map(({ runId }) => look(runId)))
+      if (!this.#isOpen) return
+      for (const [i, { runId }] of part.entries()) {
+        if (looks[i] === 'left') this.#left.add(runId)
+        else if (looks[i] === 'timer') timers.push(runId)
+        else if (looks[i] === 'due') others.push(runId)
       }
     }
-    this.#pump()
+    const options: VisitOptions = { isOpening: true, isSeen: true }
+    for (const runId of timers) this.want(runId, options)
+    for (const runId of others) this.want(runId, options, false)
   }
 
   #pump(): void {
@@ -234,6 +239,7 @@ export class Wake {
   }
 
   #failed(error: unknown): void {
+    if (!this.#isOpen) return
     const ms = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(this.#failures++, 10))
     this.#init.host.log({
       level: 'warn', runId: '*', message: `the store could not be read, again in ${ms} ms${isStepwellError(error) ? ` (${error.code})` : ''}`,

@@ -47,8 +47,8 @@ export interface RunRpc {
   putBlob(protocol: number, rows: readonly RowWrite[]): Promise<Answer<null>>
 }
 
-/** The platform refuses a call or an answer over 32 MiB (platform fact 47). */
-const CALL_BYTES = 16 * 1024 * 1024
+/** The platform refuses a call or an answer over 32 MiB (platform fact 47), and a copy of each is in memory at both ends. */
+const CALL_BYTES = 8 * 1024 * 1024
 const PIECE_BYTES = 1024 * 1024
 
 export function toTransfer(bytes: Uint8Array): Transfer {

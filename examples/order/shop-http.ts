@@ -12,7 +12,7 @@ export const EDGE_CANARY = 'stepwell-edge-service-canary-5d1f'
 /** A shop at `url`. Refusals (4xx) are final; 408, 425, 429, 5xx and a broken connection are tried again, at the time that `Retry-After` names. */
 export function httpShop(url: string): Shop {
   const post = async <T>(action: string, body: object, { idempotencyKey, abortSignal }: CallOptions): Promise<T> => {
-    const response = await fetch(new URL(action, url.endsWith('/') ? url : `${url}/`), {
+    const response = await fetch(`${url.replace(/\/+$/, '')}/${action}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey, 'user-agent': EDGE_CANARY },
       body: JSON.stringify(body),

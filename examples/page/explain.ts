@@ -1,6 +1,7 @@
 // Errors and blocked runs in words: what happened, and what to do about it.
 
 import { ERRORS, type ErrorCode } from 'stepwell'
+import { labelOf } from './labels.ts'
 
 export interface Explanation {
   readonly title: string
@@ -44,11 +45,13 @@ const words: { readonly [code in ErrorCode]?: readonly [title: string, todo: str
 }
 
 export function explain(error: unknown): Explanation {
-  const { code, message } = told(error)
+  const { code, message, details } = told(error)
   const known = typeof code === 'string' && Object.hasOwn(ERRORS, code) ? code as ErrorCode : undefined
   const own = known === undefined ? undefined : words[known]
+  const { key } = told(details) as { readonly key?: unknown }
+  const step = known?.startsWith('step_') && typeof key === 'string' ? labelOf(key) : undefined
   return {
-    title: own?.[0] ?? (known === undefined ? 'Something went wrong' : sentence(known)),
+    title: step !== undefined ? `“${step}” ${known === 'step_timeout' ? 'took too long' : 'failed'}` : own?.[0] ?? (known === undefined ? 'Something went wrong' : sentence(known)),
     text: issues(error) ?? reason(error) ?? (typeof message === 'string' ? message : String(error)),
     todo: own?.[1] ?? (known === undefined ? 'Try again. If it happens again, the console of the browser tells more.' : ERRORS[known].help),
   }

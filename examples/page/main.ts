@@ -1,5 +1,6 @@
 // The page: opens both sides. `?upstream=/` makes the mock shop tell a server on this origin what it does (tests).
 
+import './zod-policy.ts'
 import type { Trouble } from '../order/shop-mock.ts'
 import { mount } from './app.ts'
 import { browserSource } from './browser-source.ts'

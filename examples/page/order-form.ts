@@ -35,7 +35,7 @@ export function orderForm({ trouble, start }: OrderFormOptions): HTMLFormElement
       rows, h('div', { class: 'items-foot' }, add, total)),
     h('div', { class: 'pair' }, field('Wait before shipping', wait), trouble && field('What the shop does', problems)),
     submit,
-    trouble && h('p', { class: 'note' }, h('span', { class: 'badge mock' }, 'Mock'), ' The shop of this side is part of the page: the charge moves no money and needs no secret.'))
+    trouble && h('p', { class: 'aside' }, h('span', { class: 'badge mock' }, 'Mock'), ' The shop of this side is part of the page: the charge moves no money and needs no secret.'))
 
   const renew = (): void => {
     orderId.value = `A-${1000 + Math.floor(Math.random() * 9000)}`
@@ -52,9 +52,9 @@ export function orderForm({ trouble, start }: OrderFormOptions): HTMLFormElement
   }
   const addItem = (): HTMLInputElement => {
     const [name, euros] = goods[rows.childElementCount % goods.length] ?? ['', '1.00']
-    const sku = input({ required: true, maxlength: 100, value: name, 'aria-label': 'Article', autocomplete: 'off' })
-    const quantity = input({ type: 'number', required: true, min: 1, max: 999, step: 1, value: 1, 'aria-label': 'Pieces', inputmode: 'numeric' })
-    const price = input({ type: 'number', required: true, min: 0.01, max: 99999, step: 0.01, value: euros, 'aria-label': 'Price of one, in euros', inputmode: 'decimal' })
+    const sku = input({ name: 'sku', required: true, maxlength: 100, value: name, 'aria-label': 'Article', autocomplete: 'off' })
+    const quantity = input({ name: 'quantity', type: 'number', required: true, min: 1, max: 999, step: 1, value: 1, 'aria-label': 'Pieces', inputmode: 'numeric' })
+    const price = input({ name: 'price', type: 'number', required: true, min: 0.01, max: 99999, step: 0.01, value: euros, 'aria-label': 'Price of one, in euros', inputmode: 'decimal' })
     const remove = h('button', { type: 'button', class: 'icon', 'aria-label': 'Remove this item' }, '×')
     const row = h('div', { class: 'item' }, sku, quantity, price, remove)
     remove.addEventListener('click', () => {

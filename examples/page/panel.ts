@@ -25,6 +25,7 @@ export class Panel {
   #options: PanelOptions
   #cards = new Map<string, RunCard>()
   #statuses = new Map<string, string>()
+  #shown: RunCard | undefined
   readonly #list = h('div', { class: 'runs' })
   readonly #empty = h('p', { class: 'empty' }, 'No runs yet. Start one: it will show up here, step by step.')
   readonly #problem = h('div', { class: 'notices' })
@@ -63,6 +64,9 @@ export class Panel {
       const { id, created } = await start()
       this.#options.announce(created ? `${what} was started` : `${what} had been started before`)
       const card = this.#cards.get(id)
+      // One opened for you at a time; those that you opened stay.
+      if (this.#shown !== card && this.#shown?.isTouched === false) this.#shown.setOpen(false)
+      this.#shown = card
       card?.setOpen(true)
       card?.element.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
       if (!created) card?.element.animate([{ outline: '3px solid var(--accent)' }, { outline: '3px solid transparent' }], 1200)

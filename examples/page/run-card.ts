@@ -5,8 +5,9 @@ import { freshId, h, setChildren, setText } from './dom.ts'
 import { explain } from './explain.ts'
 import type { RunState } from './feed.ts'
 import { count, countdown, moment, money, size, span } from './format.ts'
+import { labelOf } from './labels.ts'
 import { result } from './result.ts'
-import { digestFacts, labelOf, type Line, orderFacts, story } from './story.ts'
+import { digestFacts, type Line, orderFacts, story } from './story.ts'
 import { timeline } from './timeline.ts'
 
 export interface CardActions {
@@ -50,6 +51,8 @@ function factsOf({ workflow, summary }: RunState): string {
 export class RunCard {
   readonly element: HTMLElement
   readonly id: string
+  /** A person has opened or closed it. */
+  isTouched = false
   #state: RunState
   #actions: CardActions
   #isOpen = false
@@ -84,13 +87,12 @@ export class RunCard {
       this.#notices, this.#list, this.#end,
       h('footer', { class: 'run-foot' }, this.#about, this.#cancel))
     this.element = h('article', { class: 'run', 'data-run': state.id, 'data-workflow': state.workflow }, h('h3', {}, this.#button), this.#bar, this.#body)
-    this.#button.addEventListener('click', () => this.setOpen(!this.#isOpen))
+    this.#button.addEventListener('click', () => {
+      this.isTouched = true
+      this.setOpen(!this.#isOpen)
+    })
     this.#cancel.addEventListener('click', () => void this.#askCancel())
     this.update(state)
-  }
-
-  get isOpen(): boolean {
-    return this.#isOpen
   }
 
   setOpen(isOpen: boolean): void {
@@ -191,7 +193,8 @@ export function notice(tone: 'quiet' | 'warn' | 'bad', error: unknown, before: s
 
 function sentence(text: string): string {
   const trimmed = text.trim()
-  return trimmed === '' || /[.!?…]$/.test(trimmed) ? trimmed : `${trimmed}.`
+  const whole = trimmed === '' || /[.!?…]$/.test(trimmed) ? trimmed : `${trimmed}.`
+  return whole.charAt(0).toUpperCase() + whole.slice(1)
 }
 
 const stateTexts: Readonly<Record<Line['state'], string>> = {

@@ -4,6 +4,7 @@
 import type { BlobRef, RunSummary } from 'stepwell'
 import { reason } from './explain.ts'
 import { count, size } from './format.ts'
+import { labels } from './labels.ts'
 import type { Row, RowState, Timeline } from './timeline.ts'
 
 export type LineState = RowState | 'planned' | 'note'
@@ -47,16 +48,6 @@ export function orderFacts(summary: RunSummary | undefined): OrderFacts | undefi
 export function digestFacts(summary: RunSummary | undefined): DigestFacts | undefined {
   const input = summary?.input as (Omit<DigestFacts, 'chunkBytes'> & { readonly chunkBytes?: number }) | undefined
   return input === undefined ? undefined : { ...input, chunkBytes: input.chunkBytes ?? 1024 * 1024 }
-}
-
-const labels: Readonly<Record<string, string>> = {
-  price: 'Work out the price', reserve: 'Reserve the items', charge: 'Charge the card', 'ctx.sleep': 'Wait before shipping',
-  ship: 'Ship', release: 'Give the reservation back', refund: 'Refund the charge', total: 'Digest of all files',
-}
-/** A key's last part in words. */
-export function labelOf(key: string): string {
-  const name = key.slice(key.lastIndexOf('/') + 1).replace(/#\d+$/, '')
-  return labels[name] ?? name
 }
 
 const orderSteps = ['price', 'reserve', 'charge', 'ctx.sleep', 'ship'] as const

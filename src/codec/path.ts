@@ -3,7 +3,7 @@
 /** A property, an index of an array, or the n-th part of a Map or Set (`key 0`, `value 0`, `item 0`). */
 export type PathPart = string | number | { readonly part: string }
 
-const identifier = /^[A-Za-z_][A-Za-z0-9_]*$/
+const identifier = /^[A-Za-z_$][A-Za-z0-9_$]*$/
 const MAX_NAME_LENGTH = 100
 
 /** The path as text, from `root` down through the first `length` of `parts`. */

@@ -183,11 +183,18 @@ export class Writer {
   }
 
   #instance(value: object, prototype: object | null): void {
-    if (isBlobRef(value)) {
-      const { hash, size, chunkSize } = new BlobRef(value.hash, value.size, value.chunkSize) // a forged one throws
-      return this.#marker(`["blob","${hash}",${size},${chunkSize}]`)
-    }
+    if (isBlobRef(value)) return this.#blob(value)
     throw this.#refused(describe(value, prototype))
+  }
+
+  #blob(value: BlobRef): void {
+    let ref: BlobRef
+    try {
+      ref = new BlobRef(value.hash, value.size, value.chunkSize)
+    } catch (error) {
+      throw this.#refused('an invalid blob reference', error)
+    }
+    this.#marker(`["blob","${ref.hash}",${ref.size},${ref.chunkSize}]`)
   }
 
   #bytesOf(head: string, view: ArrayBufferView): void {

@@ -157,10 +157,15 @@ export class Attempts {
     } else this.#settle(attempt, { ok: true, value: result })
   }
 
-  /** Arms the time-outs of attempts that still run. Called at quiescence, so that a step that is done at once costs no timer. */
-  armTimeouts(): void {
+  /**
+   * Arms the time-outs of attempts that still run, and answers whether there were any without. Called at quiescence, so that a
+   * step that is done at once costs no timer.
+   */
+  armTimeouts(): boolean {
+    let isAny = false
     for (const attempt of this.live.values()) {
       if (attempt.timer !== undefined || attempt.outcome !== undefined) continue
+      isAny = true
       const left = attempt.startedAt + attempt.timeoutMs - this.#host.host.now()
       attempt.timer = this.#host.host.timer(Math.max(0, left), () => {
         if (attempt.outcome !== undefined) return
@@ -171,6 +176,7 @@ export class Attempts {
         attempt.controller?.abort(error)
       })
     }
+    return isAny
   }
 
   /** Forgets the first `count` settled attempts: their outcomes are committed. */

@@ -117,7 +117,7 @@ export class Driver {
         const end = await this.#once()
         if (end !== 'again') {
           // A message that came after the pass read the inbox and before it was over.
-          if (this.#isPoked && end.kind === 'parked' && !this.#isStopped) continue
+          if (this.#isPoked && (end.kind === 'parked' || end.kind === 'blocked') && !this.#isStopped) continue
           return end
         }
       }
@@ -245,17 +245,20 @@ export class Driver {
   async #block(state: RunState, error: StepwellError): Promise<DriveEnd> {
     const { host, store } = this.#init
     this.#attempts.abandon(error)
-    if (error.kind !== 'integrity' || error.code === 'divergence') {
-      const cancelled = await cancelBlocked(state)
-      if (cancelled) return { kind: 'ended', status: 'cancelled' }
-    }
+    // What the pass had read and not committed is still to be decided.
+    state.decided = []
+    const canCancel = error.kind !== 'integrity' || error.code === 'divergence'
+    if (canCancel && await cancelBlocked(state)) return { kind: 'ended', status: 'cancelled' }
     const tries = state.blockedBefore?.code === error.code ? state.blockedBefore.tries + 1 : 1
     const blocked = blockedBy(error, tries)
     // A deploy may cure it, and a run that nobody touches must notice the deploy: it is looked at again, ever more rarely.
     const wakeAt = blocked.curable ? host.now() + Math.min(24 * 3_600_000, 60_000 * 4 ** Math.min(tries - 1, 8)) : null
     host.log({ level: 'error', runId: store.runId, message: `blocked (${blocked.code}): ${blocked.message}` })
-    await state.commit([], { change: { record: { status: 'blocked', blocked, waitingFor: [] }, wakeAt, mark: false } })
-    return { kind: 'blocked', blocked, wakeAt }
+    const answer = await state.commit([], {
+      ...(canCancel ? { inbox: state.inboxSeen } : undefined),
+      change: { record: { status: 'blocked', blocked, waitingFor: [] }, wakeAt, mark: false },
+    })
+    return answer.kind === 'committed' ? { kind: 'blocked', blocked, wakeAt } : this.#block(state, error)
   }
 
   #recoveryMs(wakes: number): number {

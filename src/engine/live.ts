@@ -73,7 +73,6 @@ export class Live {
         incarnation, labels: step.labels, name: step.name, own: step.own, input: step.inputBytes, nth: step.nth,
       }),
     })
-    pass.init.changed()
   }
 
   /** The entry of the one outstanding call's outcome, if it is there and may be delivered at the fixed turn. */
@@ -146,7 +145,8 @@ export class Live {
         if (parked !== undefined) return parked
         continue
       }
-      attempts.armTimeouts()
+      // Whoever watches hears of steps that take their time; one that was done at once is heard of by its entry.
+      if (attempts.armTimeouts()) pass.init.changed()
       await pass.event(wakeAt === null ? undefined : wakeAt - now)
     }
   }
@@ -294,10 +294,12 @@ export class Live {
 
   /** Nothing is outstanding and the function has not ended: it awaits something that is not ours (G30). */
   async #stall(pass: Pass): Promise<PassEnd | undefined> {
-    const until = this.state.host.now() + this.state.limits.stallMs
+    // After a cancel it may wait until the grace deadline, which ends the run (G21).
+    const until = pass.winding?.payload.graceUntil ?? this.state.host.now() + this.state.limits.stallMs
     while (pass.foreign === undefined && !pass.isDead && !pass.isPoked) {
       const left = until - this.state.host.now()
       if (left <= 0) {
+        if (pass.winding !== undefined) return undefined
         return { kind: 'blocked', error: new StepwellError('foreign_await',
           'the workflow function waits for something that is neither a ctx call nor a plain promise, and nothing came of it: put that into a step', {
             details: { call: 'await' },

@@ -226,7 +226,7 @@ function objectToJson(value: object, key: string, budget: Budget, cut: { is: boo
   try {
     if (value instanceof Date) return Number.isNaN(value.getTime()) ? '[invalid Date]' : value.toISOString()
     if (value instanceof Error) return `[${String(readField(value, 'name'))}: ${capUtf8(budget.redact(value.message, key), 256, cut)}]`
-    if (Array.isArray(value)) return whileBudget(value, budget, cut).map((each: unknown) => toJson(each, key, budget, cut, path))
+    if (Array.isArray(value)) return Array.from(whileBudget(value, budget, cut), (each: unknown) => toJson(each, key, budget, cut, path))
     const proto: unknown = Object.getPrototypeOf(value)
     if (proto !== null && proto !== Object.prototype) return `[${Object.prototype.toString.call(value).slice(8, -1)}]`
     const entries = whileBudget(Object.keys(value), budget, cut).filter((name) => spendKey(name, budget, cut))

@@ -115,8 +115,7 @@ export class Writer {
       return this.#learn(batch, head, row, answer.error).then(done)
     }
     const answer = store.commit(batch)
-    const within = this.within(answer)
-    return isPromise(within) ? within.then(done) : done(within)
+    return isPromise(answer) ? this.#bounded(answer).then(done) : done(answer)
   }
 
   /** G5: the answer was lost. The head tells: equal hash means committed; the old head means it never happened. */
@@ -149,7 +148,10 @@ export class Writer {
 
   /** A commit without an answer within the limit counts as unknown: never an endless wait (Z-041). */
   within(answer: MaybePromise<CommitAnswer>): MaybePromise<CommitAnswer> {
-    if (!isPromise(answer)) return answer
+    return isPromise(answer) ? this.#bounded(answer) : answer
+  }
+
+  #bounded(answer: Promise<CommitAnswer>): Promise<CommitAnswer> {
     return new Promise((resolve, reject) => {
       const timer = this.#options.timer(this.#options.limits.commitMs, () => {
         resolve({ kind: 'unknown', error: new StepwellError('commit_timeout', 'the store did not answer a commit in time') })

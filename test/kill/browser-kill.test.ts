@@ -1,6 +1,7 @@
 import type { Page as Tab } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type Browser, bytesOf, call, freshProfile, launch, openSite, ready, type Site, sleep, until, violations } from './site.ts'
+import { bytesOf } from './page-api.ts'
+import { type Browser, call, freshProfile, launch, openSite, ready, type Site, sleep, until, violations } from './site.ts'
 
 const output = { amounts: [5, 7, 6], ship: 4, mail: 4 }
 
@@ -32,23 +33,22 @@ describe('a browser that is killed', () => {
   test('SIGKILL of all its processes, again and again: the run completes, and no committed step is requested again', async () => {
     const kills = 8
     let landedOpen = 0
-    site.latency = () => 25
+    site.latency = () => 120
     let tab = await start()
     await call(tab, 'start', 'killed', { sleep: 400 })
     for (let kill = 0; kill < kills; kill++) {
-      await sleep(Math.random() * 60)
+      await sleep(Math.random() * 250)
+      if (site.acts.some((act) => !act.isAnswered && !act.isBroken)) landedOpen++
       await browser?.kill()
-      if (site.acts.some((act) => act.runId === 'killed' && !act.isAnswered && act.isBroken && Date.now() - act.at < 200)) landedOpen++
       tab = await start()
     }
     expect(await call(tab, 'result', 'order', 'killed')).toEqual(output)
     expect(violations(site.acts, 'killed')).toEqual([])
     const mine = site.acts.filter(({ runId }) => runId === 'killed')
-    for (const action of new Set(mine.map((act) => act.action))) {
-      const requests = mine.filter((act) => act.action === action)
-      // One more than the kills that came between its request and its commit.
-      expect([action, requests.length <= 1 + kills]).toEqual([action, true])
-    }
+    // Once each, and once more for each kill between its request and its commit: an answer that was under way may be lost too,
+    // and two steps are open at the same time at the end.
+    expect(mine.length).toBeLessThanOrEqual(5 + 2 * kills)
+    expect(landedOpen).toBeGreaterThan(0)
     console.info(`${kills} kills, ${landedOpen} while a request was open: ${mine.map(({ action }) => action).join(' ')}`)
     expect(await call(tab, 'kinds', 'killed')).toEqual([
       'run_started', 'step_completed', 'step_completed', 'step_completed', 'timer_set', 'timer_fired', 'step_completed', 'step_completed',

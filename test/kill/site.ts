@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { type BrowserContext, chromium as driver, type Page as Tab } from 'playwright-core'
 import { chromium } from '../../scripts/chromium.mjs'
-import type { Page } from './page.ts'
+import type { PageApi } from './page-api.ts'
 
 export interface Act {
   readonly tab: string
@@ -39,7 +39,7 @@ export interface Site {
 
 export async function openSite(): Promise<Site> {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('page.ts', import.meta.url))],
+    entryPoints: [fileURLToPath(new URL('../web/kill-page.ts', import.meta.url))],
     bundle: true, format: 'esm', platform: 'browser', target: 'es2022', write: false,
     tsconfig: fileURLToPath(new URL('../../tsconfig.base.json', import.meta.url)),
   })
@@ -138,12 +138,12 @@ export async function ready(tab: Tab): Promise<void> {
   await tab.evaluate(() => globalThis.page.ready())
 }
 
-/** Calls a method of the page's `Page`. */
-export function call<K extends Exclude<keyof Page, 'tab'>>(tab: Tab, method: K, ...given: Parameters<Page[K]>): ReturnType<Page[K]> {
+/** Calls a method of the page in this tab. */
+export function call<K extends keyof PageApi>(tab: Tab, method: K, ...given: Parameters<PageApi[K]>): ReturnType<PageApi[K]> {
   return tab.evaluate(
     ([name, values]) => (globalThis.page[name as K] as (...args: unknown[]) => unknown)(...(values as unknown[])),
     [method, given] as const,
-  ) as ReturnType<Page[K]>
+  ) as ReturnType<PageApi[K]>
 }
 
 async function portOf(file: string): Promise<[string, string]> {
@@ -163,11 +163,6 @@ export async function until(what: () => boolean | Promise<boolean>, ms = 30_000)
     if (Date.now() > end) throw new Error(`it did not come true in ${ms} ms: ${what.toString()}`)
     await sleep(20)
   }
-}
-
-/** The same bytes as `bytesOf` in page.ts. */
-export function bytesOf(length: number): Uint8Array {
-  return new Uint8Array(length).map((_, i) => (i * 31 + (i >> 8)) % 256)
 }
 
 const actions = ['price', 'reserve', 'charge', 'ship', 'mail']

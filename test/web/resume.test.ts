@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { defaultLimits, workflow } from '../../src/index.ts'
 import { startRun } from '../../src/engine/start.ts'
 import { createBrowserHost } from '../../web/host.ts'
@@ -231,6 +231,41 @@ describe('opening again', () => {
     await result
     expect(ledger.lines).toEqual(['a', 'b', 'b'])
   })
+})
+
+describe('a computer that slept', () => {
+  afterEach(() => void vi.restoreAllMocks())
+
+  const events: readonly [string, () => void][] = [
+    ['visibilitychange', () => document.dispatchEvent(new Event('visibilitychange'))],
+    ['resume', () => document.dispatchEvent(new Event('resume'))],
+    ['pageshow', () => dispatchEvent(new PageTransitionEvent('pageshow'))],
+    ['online', () => dispatchEvent(new Event('online'))],
+    ['focus', () => dispatchEvent(new Event('focus'))],
+    ['online, focus and visibilitychange together', () => {
+      for (const event of [new Event('online'), new Event('focus'), new Event('online')]) dispatchEvent(event)
+      document.dispatchEvent(new Event('visibilitychange'))
+    }],
+  ]
+  for (const [name, happen] of events) {
+    test(`notices on ${name} that an hour has passed, though no timer fired: once`, async () => {
+      const ledger = new Ledger()
+      const flow = workflow({ name: 'flow', input: any<null>() }, async (ctx) => {
+        await ctx.sleep('1 hour')
+        await ctx.step('after', () => ledger.note('after'))
+      })
+      const well = await open({ name: freshName(), workflows: [flow] })
+      const run = await well.start(flow, null)
+      await until(async () => (await run.status()).status === 'waiting')
+      const { now } = Date
+      vi.spyOn(Date, 'now').mockImplementation(() => now() + 3_600_000)
+      await sleep(50)
+      expect(ledger.lines).toEqual([])
+      happen()
+      await run.result()
+      expect(ledger.lines).toEqual(['after'])
+    })
+  }
 })
 
 describe('many runs', () => {

@@ -135,7 +135,7 @@ describe('the IndexedDB store in a browser', () => {
       vi.restoreAllMocks()
       if (!(answer instanceof DOMException)) {
         expect(answer).toEqual({ kind: 'committed', posted: [3] })
-        expect(fatal).toBe(10)
+        expect(fatal).toBe(9)
         break
       }
       expect(await snapshot(store, alone)).toEqual(before)

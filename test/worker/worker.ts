@@ -57,8 +57,9 @@ export const gated = workflow({ name: 'gated', input: z.object({ ignoresAbort: z
     const value = await ctx.step('gate', async ({ services, runId, key, abortSignal, progress }) => {
       services.shop.count(runId, key)
       progress(1, 2)
-      const aborted = new Promise((_, reject) => abortSignal.addEventListener('abort', () => reject(abortSignal.reason as Error)))
-      return Promise.race(input.ignoresAbort === true ? [services.shop.gate(runId)] : [services.shop.gate(runId), aborted])
+      const opened = services.shop.gate(runId)
+      if (input.ignoresAbort === true) return opened
+      return Promise.race([opened, new Promise((_, reject) => abortSignal.addEventListener('abort', () => reject(abortSignal.reason as Error)))])
     }, { at: 'edge' })
     await ctx.step('three', ({ services, runId, key }) => services.shop.count(runId, key), { at: 'edge' })
     return value
@@ -130,8 +131,12 @@ export const BODY_BYTES = 4096
 
 export const well = edge({
   workflows, services: (_: object) => makeShop(), authorize: (...args) => world.authorize(...args),
-  bodyBytes: BODY_BYTES, limits: { blobBytes: 2_000_000 },
+  bodyBytes: BODY_BYTES,
+  // A sleep of more than this parks the run, so that tests need not wait for seconds.
+  limits: { stayAwakeMs: 50 },
 })
+/** The same runs, reached with smaller limits. */
+export const small = edge({ workflows, services: () => makeShop(), authorize: allowAll, limits: { blobBytes: 100_000 } })
 /** The same runs, with nobody allowed. */
 export const closed = edge({ workflows, services: () => makeShop(), authorize: null })
 
@@ -152,4 +157,5 @@ export const app = new Hono()
 app.route('/', well.app)
 app.route('/deep/base', well.app)
 app.route('/closed', closed.app)
+app.route('/small', small.app)
 for (const [name, { app: wrong }] of Object.entries(setups)) app.route(`/${name}`, wrong)

@@ -1,8 +1,9 @@
-// The page of the kill tests: bundled by site.ts, run in a real Chromium. All that it does to the outside is a request to /act,
+// The page of the kill tests: bundled by test/kill/site.ts, run in a real Chromium. All that it does to the outside is a request to /act,
 // which the test's own server writes down.
 
 import { type BlobRef, type Schema, services, workflow } from 'stepwell'
 import { browser, type BrowserClient } from 'stepwell/web'
+import { bytesOf, type PageApi } from '../kill/page-api.ts'
 
 interface Outside {
   /** Asks the outside for `action`; it may take its time, or never answer. */
@@ -59,9 +60,7 @@ const open = (): Promise<BrowserClient<typeof order | typeof digest>> => browser
   limits: { stayAwakeMs: 20 },
 })
 
-/** What the tests call through the debugger. */
-export class Page {
-  readonly tab: string = tab
+class Page implements PageApi {
   readonly #well = open()
 
   async ready(): Promise<void> {
@@ -97,15 +96,6 @@ export class Page {
   async kinds(id: string): Promise<string[]> {
     return (await (await this.#well).get('order', id).journal({ limit: 1000 })).items.map(({ kind }) => kind)
   }
-}
-
-/** The same bytes as `bytesOf` in site.ts. */
-function bytesOf(length: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(length).map((_, i) => (i * 31 + (i >> 8)) % 256)
-}
-
-declare global {
-  var page: Page
 }
 
 globalThis.page = new Page()

@@ -1,0 +1,11 @@
+// The steps of the two workflows, in words.
+
+export const labels: Readonly<Record<string, string>> = {
+  price: 'Work out the price', reserve: 'Reserve the items', charge: 'Charge the card', 'ctx.sleep': 'Wait before shipping',
+  ship: 'Ship', release: 'Give the reservation back', refund: 'Refund the charge', total: 'Digest of all files',
+}
+/** A key's last part in words. */
+export function labelOf(key: string): string {
+  const name = key.slice(key.lastIndexOf('/') + 1).replace(/#\d+$/, '')
+  return labels[name] ?? name
+}

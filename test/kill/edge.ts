@@ -1,0 +1,128 @@
+// What the edge kill tests stand on: the upstream and the edge as processes of their own, the first never killed, the second again
+// and again; and the ledger, which alone says what reached the world.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
+/** One request as the upstream received it. */
+export interface Request {
+  readonly ordinal: number
+  readonly action: string | null
+  readonly key: string | null
+  readonly orderId: string | null
+  readonly receivedAt: number
+  readonly acted: boolean | null
+  readonly closedAt: number | null
+  readonly how: string
+}
+
+export interface Life {
+  readonly url: string
+  /** SIGKILL of workerd and of what runs it. Answers the time. */
+  kill(): Promise<number>
+}
+
+export interface Scene {
+  readonly ledgerPath: string
+  begin(): Promise<Life>
+  requests(): Promise<readonly Request[]>
+  control(change: object): Promise<void>
+  close(): Promise<void>
+}
+
+export async function openScene(): Promise<Scene> {
+  const folder = await mkdtemp(join(tmpdir(), 'stepwell-kill-'))
+  const ledgerPath = join(folder, 'ledger.ndjson')
+  const upstream = spawn(process.execPath, [here('../../examples/upstream/server.mjs')], {
+    env: { ...process.env, PORT: '0', LEDGER: ledgerPath }, stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const { url } = await firstLine(upstream) as { url: string }
+  const port = await freePort()
+  const lives = new Set<ChildProcess>()
+  return {
+    ledgerPath,
+    async begin() {
+      const argument = { config: here('edge.wrangler.toml'), port, persist: join(folder, 'state'), upstream: url }
+      const child = spawn(process.execPath, [here('edge-process.mjs'), JSON.stringify(argument)], {
+        stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, WRANGLER_SEND_METRICS: 'false' },
+      })
+      lives.add(child)
+      const ready = await firstLine(child) as { url: string; workerd: number[] }
+      if (ready.workerd.length === 0) throw new Error('workerd was not found among the processes')
+      return {
+        url: ready.url,
+        async kill() {
+          const at = Date.now()
+          for (const pid of ready.workerd) process.kill(pid, 'SIGKILL')
+          child.kill('SIGKILL')
+          await gone(child)
+          lives.delete(child)
+          return at
+        },
+      }
+    },
+    async requests() {
+      const response = await fetch(new URL('/ledger', url))
+      return ((await response.json()) as { requests: Request[] }).requests
+    },
+    async control(change) {
+      const response = await fetch(new URL('/_control', url), { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(change) })
+      if (!response.ok) throw new Error(await response.text())
+    },
+    async close() {
+      for (const child of [...lives, upstream]) {
+        child.kill('SIGKILL')
+        await gone(child)
+      }
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Reads what is appended to a file, without waiting for anything: to kill right after a record was written. */
+export function follow(path: string): { more(): string; close(): void } {
+  const file = openSync(path, 'r')
+  const buffer = Buffer.alloc(65_536)
+  let at = 0
+  return {
+    more() {
+      const read = readSync(file, buffer, 0, buffer.length, at)
+      at += read
+      return buffer.toString('utf8', 0, read)
+    },
+    close: () => closeSync(file),
+  }
+}
+
+async function firstLine(child: ChildProcess): Promise<unknown> {
+  let text = ''
+  for await (const part of child.stdout ?? []) {
+    text += String(part)
+    const end = text.indexOf('\n')
+    if (end >= 0) return JSON.parse(text.slice(0, end))
+  }
+  throw new Error(`the process ended before it said where it serves: ${text}`)
+}
+
+function gone(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
+  return new Promise((resolve) => child.once('exit', () => resolve()))
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port')))
+    })
+  })
+}
