@@ -19,7 +19,7 @@ export const MAX_PAYLOAD_BYTES: number = 64 * 1024 * 1024
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-// Encoding allocates nothing but its result: one writer is kept. A getter of the value that encodes in turn takes another.
+// Encoding allocates nothing but its result: one writer is kept. A getter that encodes in turn takes another.
 let spare: Writer | undefined
 
 function write(value: unknown, options: WriteOptions): Uint8Array<ArrayBuffer> {
@@ -34,8 +34,8 @@ const defaults: WriteOptions = { maxBytes: MAX_PAYLOAD_BYTES, at: '$', isSorted:
 const sortedDefaults: WriteOptions = { ...defaults, isSorted: true }
 
 /**
- * The payload of a value. Throws `not_serializable` with the path of the first field that can't be carried, `limit_exceeded`
- * when it is nested too deeply, `payload_too_large`.
+ * The payload of a value. Throws `not_serializable` with the path of the first field that can't be carried,
+ * `limit_exceeded` when it is nested too deeply, `payload_too_large`.
  */
 export function encode(value: unknown, options?: EncodeOptions): Uint8Array<ArrayBuffer> {
   if (options === undefined) return write(value, defaults)
@@ -52,43 +52,49 @@ export function canonicalBytes(value: unknown, options?: EncodeOptions): Uint8Ar
 }
 
 /**
- * The value of a payload. The length is checked before anything is read. Throws `payload_too_large`, `format_too_new` (another
- * first byte), `corrupt_payload`.
+ * The value of a payload. The length is checked before anything is read. Throws `payload_too_large`, `format_too_new`
+ * (another first byte), `corrupt_payload`.
  */
 export function decode(bytes: Uint8Array, options?: DecodeOptions): unknown {
   const at = options?.at ?? '$'
   const maxBytes = options?.maxBytes ?? MAX_PAYLOAD_BYTES
   if (bytes.length > maxBytes) {
-    throw new StepwellError('payload_too_large', `${at} is a payload of ${bytes.length} bytes, over the limit of ${maxBytes}`, {
-      details: { limit: 'maxBytes', measured: bytes.length, allowed: maxBytes, path: at },
-    })
+    const measured = bytes.length
+    const details = { limit: 'maxBytes', measured, allowed: maxBytes, path: at }
+    const text = `${at} is a payload of ${measured} bytes, over the limit of ${maxBytes}`
+    throw new StepwellError('payload_too_large', text, { details })
   }
   switch (bytes[0]) {
     case PLAIN: return parse(bytes, at)
     case MARKED: return bytesAlone(bytes) ?? revive(parse(bytes, at), at, corrupt)
     case undefined: throw corrupt(at, 'the payload is empty')
     case 0: throw corrupt(at, 'the payload begins with a zero byte')
-    default: throw new StepwellError('format_too_new', `${at} is a payload of form ${bytes[0]}, which is not known here`, {
-      details: { path: at, form: bytes[0] },
-    })
+    default: throw tooNew(bytes[0], at)
   }
+}
+
+function tooNew(form: number, at: string): StepwellError {
+  return new StepwellError('format_too_new', `${at} is a payload of form ${form}, which is not known here`, {
+    details: { path: at, form },
+  })
 }
 
 const bytesHead = new TextEncoder().encode('\x02{"$":["bytes","')
 const bytesTail = new TextEncoder().encode('"]}')
 
-/** A payload that is one Uint8Array and nothing else is read without JSON; undefined for every other, also a damaged one. */
+/** A payload that is one Uint8Array alone is read without JSON; undefined for every other, also a damaged one. */
 function bytesAlone(payload: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
   const end = payload.length - bytesTail.length
   if (end < bytesHead.length) return undefined
   for (let i = 0; i < bytesHead.length; i++) if (payload[i] !== bytesHead[i]) return undefined
   for (let i = 0; i < bytesTail.length; i++) if (payload[end + i] !== bytesTail[i]) return undefined
-  return readBase64(payload.subarray(bytesHead.length, end))
+  return readBase64(payload, bytesHead.length, end)
 }
 
 function parse(bytes: Uint8Array, at: string): unknown {
   try {
-    return JSON.parse(decoder.decode(bytes.subarray(1)))
+    // Cutting the text is cheap, a view on the bytes is not.
+    return JSON.parse(decoder.decode(bytes).slice(1))
   } catch {
     // The parser's message quotes the text, which may be secret.
     throw corrupt(at, 'the payload is not valid UTF-8 JSON')
@@ -98,10 +104,17 @@ function parse(bytes: Uint8Array, at: string): unknown {
 const corrupt: Refuse = (path, why, cause) =>
   new StepwellError('corrupt_payload', `${path}: ${why}`, { details: { path, why }, cause })
 
-/** The payload, and the value that `decode` would give for it: what the live run sees, as replay will. Throws as `encode`. */
-export function copy<T>(value: T, options?: EncodeOptions): { readonly bytes: Uint8Array<ArrayBuffer>; readonly value: T } {
+/** What `copy` answers. */
+export interface Copy<T> {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly value: T
+}
+
+/** The payload, and the value that `decode` gives for it: what the live run sees, as replay will. Throws as `encode`. */
+export function copy<T>(value: T, options?: EncodeOptions): Copy<T> {
   const bytes = encode(value, options)
   if (typeof value !== 'object' || value === null) return { bytes, value }
+  if (value instanceof Uint8Array) return { bytes, value: new Uint8Array(value) as Uint8Array & T }
   // What was just written is what was given, so its type is too (but for class names of errors, and Buffer).
   return { bytes, value: decode(bytes, options) as T }
 }
@@ -113,7 +126,10 @@ export function toWire(value: unknown, options?: EncodeOptions): unknown {
 
 /** The value of JSON with markers that somebody sent. Throws `invalid_argument` with the path of what does not fit. */
 export function fromWire(json: unknown, options?: { readonly at?: string }): unknown {
-  return revive(json, options?.at ?? '$', (path, why, cause) =>
-    isStepwellError(cause) ? new StepwellError('invalid_argument', `${path}: ${cause.message}`, { details: { path, why } })
-      : new StepwellError('invalid_argument', `${path}: ${why}`, { details: { path, why } }))
+  return revive(json, options?.at ?? '$', wrongWire)
+}
+
+const wrongWire: Refuse = (path, why, cause) => {
+  const text = isStepwellError(cause) ? cause.message : why
+  return new StepwellError('invalid_argument', `${path}: ${text}`, { details: { path, why } })
 }

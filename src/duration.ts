@@ -2,7 +2,8 @@
 
 import { StepwellError } from './error/stepwell-error.ts'
 
-export type Unit = 'ms' | 'second' | 'seconds' | 'minute' | 'minutes' | 'hour' | 'hours' | 'day' | 'days' | 'week' | 'weeks'
+export type Unit =
+  | 'ms' | 'second' | 'seconds' | 'minute' | 'minutes' | 'hour' | 'hours' | 'day' | 'days' | 'week' | 'weeks'
 
 /** Milliseconds, or text: `'30 seconds'`, `'1.5 hours'`, `'2 days'`. */
 export type Duration = number | `${number} ${Unit}`
@@ -17,8 +18,8 @@ const day = 24 * hour
 const week = 7 * day
 
 const unitMs: ReadonlyMap<string, number> = new Map<Unit, number>([
-  ['ms', 1], ['second', second], ['seconds', second], ['minute', minute], ['minutes', minute], ['hour', hour], ['hours', hour],
-  ['day', day], ['days', day], ['week', week], ['weeks', week],
+  ['ms', 1], ['second', second], ['seconds', second], ['minute', minute], ['minutes', minute],
+  ['hour', hour], ['hours', hour], ['day', day], ['days', day], ['week', week], ['weeks', week],
 ])
 
 const form = /^(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d+)? ([a-z]+)$/
@@ -44,5 +45,6 @@ function parse(duration: unknown, name: string): number {
 function refused(name: string, duration: unknown, why: string): StepwellError {
   const shown = typeof duration === 'string' ? JSON.stringify(duration.slice(0, 64))
     : typeof duration === 'number' || duration == null ? String(duration) : `a value of type ${typeof duration}`
-  return new StepwellError('invalid_duration', `${name}: ${shown} ${why}`, { details: { name, allowed: MAX_DURATION_MS } })
+  const details = { name, allowed: MAX_DURATION_MS }
+  return new StepwellError('invalid_duration', `${name}: ${shown} ${why}`, { details })
 }

@@ -1,7 +1,9 @@
 // Errors: one class, a closed table of codes (G28), their plain-data form, and the marks about retrying.
 
-export { ERRORS, isErrorCode } from './error/table.ts'
-export type { ErrorCode, ErrorInfo, ErrorKind } from './error/table.ts'
+export { isErrorCode } from './error/kind.ts'
+export type { ErrorCode, ErrorKind } from './error/kind.ts'
+export { ERRORS } from './error/table.ts'
+export type { ErrorInfo } from './error/table.ts'
 export { isStepwellError, StepwellError } from './error/stepwell-error.ts'
 export type { ErrorDetails, JsonValue, StepwellErrorOptions } from './error/stepwell-error.ts'
 export { fromErrorData, toErrorData } from './error/data.ts'

@@ -21,7 +21,9 @@ export function blake3(data: Uint8Array): Uint8Array<ArrayBuffer> {
 
 /** The same, written to `out` from `offset`. */
 export function blake3Into(data: Uint8Array, out: Uint8Array, offset: number): void {
-  if (!(offset >= 0 && offset + 32 <= out.length)) throw new StepwellError('invalid_argument', 'a digest needs 32 bytes of room')
+  if (!(offset >= 0 && offset + 32 <= out.length)) {
+    throw new StepwellError('invalid_argument', 'a digest needs 32 bytes of room')
+  }
   use().hashInto(data, out, offset)
 }
 
@@ -35,7 +37,10 @@ export function backend(): 'wasm' | 'js' {
   return use().name
 }
 
-/** Switches to WebAssembly where it has to be loaded first (pages); true when hashes are computed by it now. Never throws. */
+/**
+ * Switches to WebAssembly where it has to be loaded first (pages); true when hashes are computed by it now. Never
+ * throws.
+ */
 export async function loadFast(): Promise<boolean> {
   if (use().name === 'js') engine = (await openFast()) ?? engine
   return use().name === 'wasm'
@@ -80,9 +85,9 @@ let view = new DataView(scratch.buffer)
 const MAX_SCRATCH_BYTES = 64 * 1024
 
 /**
- * The digest of a domain and parts, each with its kind and length before it: ("ab", "c") and ("a", "bc") differ, and so do
- * "1", 1 and a byte 1. A part of a kind: 1 byte (1 string, 2 bytes, 3 number); 4 bytes length, little-endian; then UTF-8,
- * the bytes, or a float64. Throws `invalid_argument` for anything else.
+ * The digest of a domain and parts, each with its kind and length before it: ("ab", "c") and ("a", "bc") differ, and
+ * so do "1", 1 and a byte 1. A part of a kind: 1 byte (1 string, 2 bytes, 3 number); 4 bytes length, little-endian;
+ * then UTF-8, the bytes, or a float64. Throws `invalid_argument` for anything else.
  */
 export function hashParts(domain: string, ...parts: (string | Uint8Array | number)[]): Uint8Array<ArrayBuffer> {
   let room = roomOf(domain)

@@ -1,5 +1,5 @@
-// UTF-8 without a host call for short text, and without loss: a lone surrogate keeps its own three bytes, where TextEncoder
-// would write U+FFFD and two different strings would become one.
+// UTF-8 without a host call for short text, and without loss: a lone surrogate keeps its own three bytes, where
+// TextEncoder would write U+FFFD and two different strings would become one.
 
 const encoder = new TextEncoder()
 /** From here on the host's encoder is faster (measured in Node and workerd). */

@@ -11,6 +11,18 @@ import { hex } from '../src/hash.ts'
 import { vectorInput } from './contract/blake3-vectors.ts'
 import { hashContract } from './contract/hash.contract.ts'
 
+/** What the tests use of WebAssembly: Node's types do not declare it. */
+interface WasmApi {
+  Module: new (bytes: Uint8Array) => object
+  readonly Instance: new (
+    module: object,
+    imports: object,
+  ) => { readonly exports: { readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): void } } }
+  readonly CompileError: new (message: string) => Error
+  instantiate(bytes: Uint8Array, imports: object): Promise<object>
+}
+const wasm = (globalThis as unknown as { readonly WebAssembly: WasmApi }).WebAssembly
+
 const file = readFileSync(createRequire(import.meta.url).resolve('blake3-wasm/dist/wasm/web/blake3_js_bg.wasm'))
 
 hashContract({
@@ -28,31 +40,31 @@ describe('BLAKE3 in WebAssembly', () => {
     vi.restoreAllMocks()
   })
 
-  test('G4: the embedded file is the package\'s, byte for byte (else run scripts/embed-wasm.mjs)', () => {
+  test("G4: the embedded file is the package's, byte for byte (else run scripts/embed-wasm.mjs)", () => {
     const embedded = fromBase64(blake3Wasm)
     expect(embedded?.length).toBe(file.length)
     expect(embedded && Buffer.compare(embedded, file)).toBe(0)
   })
 
   test('G4: its memory does not grow with large inputs or many hashers (platform 115, 116)', () => {
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(file), wasmImports)
-    const memory = instance.exports['memory'] as WebAssembly.Memory
+    const instance = new wasm.Instance(new wasm.Module(file), wasmImports)
+    const { memory } = instance.exports
     const it = fromWasm(instance.exports)
     it.hash(vectorInput(64 * 1024))
     it.hash(vectorInput(200_000))
     const before = memory.buffer.byteLength
     it.hash(vectorInput(8 * 1024 * 1024))
-    for (let i = 0; i < 20_000; i++) {
+    for (let i = 0; i < 5000; i++) {
       it.hash(vectorInput(100))
       it.createHasher().update(vectorInput(10)).digest()
       it.createHasher().close()
     }
     expect(memory.buffer.byteLength).toBe(before)
-  })
+  }, 60_000)
 
   test('G4: digests stay right when its memory grows between calls', () => {
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(file), wasmImports)
-    const memory = instance.exports['memory'] as WebAssembly.Memory
+    const instance = new wasm.Instance(new wasm.Module(file), wasmImports)
+    const { memory } = instance.exports
     const it = fromWasm(instance.exports)
     for (const length of [0, 100, 200_000]) {
       const hasher = it.createHasher().update(vectorInput(length))
@@ -73,12 +85,12 @@ describe('BLAKE3 in WebAssembly', () => {
   })
 
   test('G4: where WebAssembly may not be compiled, loading it answers nothing and throws nothing (platform 110)', async () => {
-    vi.spyOn(WebAssembly, 'instantiate').mockRejectedValue(new WebAssembly.CompileError('blocked by the policy'))
+    vi.spyOn(wasm, 'instantiate').mockRejectedValue(new wasm.CompileError('blocked by the policy'))
     expect(await openFast()).toBeUndefined()
   })
 
   test('G4: a Node program without the file hashes in JavaScript', () => {
-    vi.spyOn(WebAssembly, 'Module').mockImplementation(function () {
+    vi.spyOn(wasm, 'Module').mockImplementation(function () {
       throw new Error('not there')
     })
     const it = openNode()

@@ -33,7 +33,10 @@ export type BrowserOptions<W extends readonly AnyWorkflow[]> = {
   /** Where runs move with `ctx.moveTo('edge')`. Kept; moving comes with a later version. */
   readonly remote?: string
   readonly limits?: Partial<Limits>
-  /** Of one attempt to open the database: then it is `store_unavailable` or, held by another tab, `store_blocked`. Default: 5 seconds. */
+  /**
+   * Of one attempt to open the database: then it is `store_unavailable` or, held by another tab, `store_blocked`. Default:
+   * 5 seconds.
+   */
   readonly openTimeout?: Duration
   /** Runs that are driven at the same time. Default: 16. */
   readonly maxDrives?: number
@@ -81,14 +84,18 @@ const READS_AT_ONCE = 50
 const PAGE = 1000
 
 /**
- * Opens the runs of `name` and goes on with all that are not ended: due timers first, then what was cut off in the middle. Resolves
- * when the database is open, not when they are done. In several tabs each run is driven by one of them; when that tab goes, by
- * another. Throws `store_unavailable`, `store_blocked`, `format_too_new`, `quota_exceeded`, `invalid_argument`.
+ * Opens the runs of `name` and goes on with all that are not ended: due timers first, then what was cut off in the middle.
+ * Resolves when the database is open, not when they are done. In several tabs each run is driven by one of them; when that
+ * tab goes, by another. Throws `store_unavailable`, `store_blocked`, `format_too_new`, `quota_exceeded`, `invalid_argument`.
  */
-export async function browser<const W extends readonly AnyWorkflow[]>(options: BrowserOptions<W>): Promise<BrowserClient<W[number]>> {
+export async function browser<const W extends readonly AnyWorkflow[]>(
+  options: BrowserOptions<W>,
+): Promise<BrowserClient<W[number]>> {
   const { name = 'stepwell', maxDrives = MAX_DRIVES } = options
-  if (typeof name !== 'string' || name === '') throw new StepwellError('invalid_argument', 'name: the name of a database is a string that is not empty')
-  if (!Number.isSafeInteger(maxDrives) || maxDrives < 1) throw new StepwellError('invalid_argument', 'maxDrives is a whole number from 1')
+  if (typeof name !== 'string' || name === '') throw new StepwellError('invalid_argument', 'name is a string that is not empty')
+  if (!Number.isSafeInteger(maxDrives) || maxDrives < 1) {
+    throw new StepwellError('invalid_argument', 'maxDrives is a whole number from 1')
+  }
   const workflows = registry(options.workflows)
   const limits = withDefaults(options.limits)
   const host = createBrowserHost({ onLog: options.onLog })
@@ -99,12 +106,14 @@ export async function browser<const W extends readonly AnyWorkflow[]>(options: B
 
   const api: LockApi | undefined = (navigator as Partial<Navigator>).locks
   if (api === undefined) {
-    host.log({ level: 'warn', runId: '*', message: 'this browser has no Web Locks (or the page is not served over HTTPS): tabs may repeat each other\'s steps, but never both write' })
+    const message = 'no Web Locks here (an old browser, or no HTTPS): tabs may repeat each other\'s steps, but never both write'
+    host.log({ level: 'warn', runId: '*', message })
   }
   const hints = new Hints(name)
   const bells = new Bells(host, hints)
   const drives = new Drives({
-    shelf, host, registry: workflows, services: options.services ?? {}, limits, hints, locks: createRunLocks(name, api), maxDrives,
+    shelf, host, registry: workflows, services: options.services ?? {}, limits, hints, maxDrives,
+    locks: createRunLocks(name, api),
   })
   const unlisten = listenToLifecycle({
     onLook: () => {
@@ -130,7 +139,8 @@ export async function browser<const W extends readonly AnyWorkflow[]>(options: B
   const close = (): Promise<void> => {
     closing ??= (async () => {
       unlisten()
-      bells.close(new StepwellError('store_unavailable', `the runs of ${name} were closed in this page; they go on where they are opened next`))
+      const why = `the runs of ${name} were closed in this page; they go on where they are opened next`
+      bells.close(new StepwellError('store_unavailable', why))
       await drives.close()
       hints.close()
       database.close()
@@ -188,15 +198,17 @@ async function createdAt(shelf: Shelf, id: string): Promise<number> {
 
 function damaged(id: string, error: StepwellError): RunSummary {
   return {
-    id, workflow: '', version: 0, status: 'blocked', generation: 0, authority: { host: 'browser', epoch: 0 }, createdAt: 0, updatedAt: 0,
-    tags: [], metadata: {}, counts: { entries: 0, messages: 0 }, waitingFor: [],
+    id, workflow: '', version: 0, status: 'blocked', generation: 0, authority: { host: 'browser', epoch: 0 },
+    createdAt: 0, updatedAt: 0, tags: [], metadata: {}, counts: { entries: 0, messages: 0 }, waitingFor: [],
     blocked: { code: error.code, message: error.message, curable: false, tries: 1 },
   }
 }
 
 async function inParts<A, B>(all: readonly A[], work: (one: A) => Promise<B>): Promise<B[]> {
   const done: B[] = []
-  for (let at = 0; at < all.length; at += READS_AT_ONCE) done.push(...(await Promise.all(all.slice(at, at + READS_AT_ONCE).map(work))))
+  for (let at = 0; at < all.length; at += READS_AT_ONCE) {
+    done.push(...(await Promise.all(all.slice(at, at + READS_AT_ONCE).map(work))))
+  }
   return done
 }
 

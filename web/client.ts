@@ -34,7 +34,7 @@ export interface ClientInit {
 
 /** How long `cancel` waits for the run to end by it. A run that has something to clean up takes longer and ends later. */
 const CANCEL_MS = 1_000
-const FIRST_POLL_MS = 1_000
+const FIRST_POLL_MS = 2_000
 const MAX_POLL_MS = 30_000
 
 export function createClient(init: ClientInit): Client<AnyWorkflow> {
@@ -64,7 +64,9 @@ export function createClient(init: ClientInit): Client<AnyWorkflow> {
 }
 
 /** The summary of a run, with its live steps when this tab drives it. */
-export async function summarize(store: RunStore, drives: Drives, options: { readonly values?: boolean } = {}): Promise<RunSummary> {
+export async function summarize(
+  store: RunStore, drives: Drives, options: { readonly values?: boolean } = {},
+): Promise<RunSummary> {
   const found = await summary(store, options)
   const live = drives.liveness(store.runId)
   if (live === undefined) return found
@@ -118,7 +120,9 @@ class BrowserRun<D> implements Run<D> {
           return end.output as WorkflowOutput<D>
         }
         const left = until - host.now()
-        if (left <= 0) throw new StepwellError('wait_timeout', `run ${this.id} is ${record.status}; it goes on, only this wait for it is over`)
+        if (left <= 0) {
+          throw new StepwellError('wait_timeout', `run ${this.id} is ${record.status}; it goes on, only this wait for it is over`)
+        }
         await bell.rung(Math.min(left, pollMs))
       }
     } finally {
@@ -156,7 +160,9 @@ class BrowserRun<D> implements Run<D> {
 
   #check(workflow: string): void {
     if (workflow !== this.#workflow) {
-      throw new StepwellError('run_not_found', `run ${this.id} is a run of ${workflow}, not of ${this.#workflow}`, { details: { runId: this.id } })
+      throw new StepwellError('run_not_found', `run ${this.id} is a run of ${workflow}, not of ${this.#workflow}`, {
+        details: { runId: this.id },
+      })
     }
   }
 

@@ -1,4 +1,5 @@
-// Which runs this tab drives: takes the run's lock, makes sure that the run is due and known here, drives it, gives the lock back.
+// Which runs this tab drives: takes the run's lock, makes sure that the run is due and known here, drives it, gives the lock
+// back.
 
 import { knowsVersion, type Registry } from '../src/define.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
@@ -30,7 +31,7 @@ const STAND_IN_MS = 1_000
 
 /** What a run's row says: due now if its lock is free, at a time, ended or gone, or not for this tab. */
 type Seen =
-  | { readonly kind: 'due'; readonly isTimer: boolean }
+  | { readonly kind: 'due'; readonly isTimer: boolean; readonly inbox: number }
   | { readonly kind: 'at'; readonly at: number | null }
   | { readonly kind: 'over' }
   | { readonly kind: 'foreign' }
@@ -45,7 +46,7 @@ export class Drives {
   readonly #waits = new Map<string, AbortController>()
   /** Granted by waiting, not yet used. */
   readonly #granted = new Map<string, RunLock>()
-  /** The inbox number up to which this tab has driven a run: what is still there then is no reason to drive it again. */
+  /** The inbox number when this tab last began to drive a run: what is still there is no reason to drive it once more. */
   readonly #inboxSeen = new Map<string, number>()
   readonly #reported = new Set<string>()
   readonly #standIn = new Map<string, ReturnType<typeof setTimeout>>()
@@ -115,10 +116,11 @@ export class Drives {
       this.#standIn.delete(runId)
       return
     }
-    if (!this.wake.isOpen || this.#reported.has(runId) || this.#standIn.has(runId) || this.#waits.has(runId) || this.#held.has(runId)) return
+    const isMinded = this.#reported.has(runId) || this.#standIn.has(runId) || this.#waits.has(runId) || this.#held.has(runId)
+    if (isMinded || !this.wake.isOpen) return
     this.#standIn.set(runId, setTimeout(() => {
       this.#standIn.delete(runId)
-      this.wake.want(runId, {}, false)
+      this.wake.want(runId, {}, 2)
     }, STAND_IN_MS))
   }
 
@@ -139,8 +141,10 @@ export class Drives {
         // Another tab may have driven it since it was read.
         const seen = await this.#see(runId, options)
         if (seen.kind !== 'due') return this.#notDue(runId, seen)
+        if (seen.inbox > 0) this.#inboxSeen.set(runId, seen.inbox)
       }
-      if (this.#held.get(runId) !== lock) return { kind: 'left' }
+      // Given back or stolen meanwhile.
+      if (this.#held.get(runId) !== lock) return this.wake.isOpen ? this.#standInLine(runId) : { kind: 'left' }
       return await this.#drive(runId, lock)
     } catch (error) {
       this.#log(runId, 'the store could not be reached; it is tried again', error)
@@ -174,7 +178,6 @@ export class Drives {
         return { kind: 'at', at: null }
       case 'parked':
       case 'blocked':
-        await this.#rememberInbox(store)
         return { kind: 'at', at: end.wakeAt }
       case 'superseded':
         this.#log(runId, 'another tab drives it now')
@@ -242,24 +245,22 @@ export class Drives {
     if (isEnded(record.status)) return { kind: 'over' }
     const definition = this.#init.registry.get(record.workflow)
     if (definition === undefined || !knowsVersion(definition, record.version)) {
-      return this.#foreign(runId, `this page does not know version ${record.version} of ${record.workflow}, so it is left to one that does`)
+      const what = `version ${record.version} of ${record.workflow}`
+      return this.#foreign(runId, `this page does not know ${what}, so it is left to one that does`)
     }
-    if (row.wakeAt !== null && row.wakeAt <= this.#init.host.now()) return { kind: 'due', isTimer: record.status === 'waiting' }
-    if (this.#init.locks.areReal && isMidDrive(record)) return { kind: 'due', isTimer: false }
-    if (options.isOpening === true && record.blocked?.curable === true) return { kind: 'due', isTimer: false }
-    if (await this.#hasMessage(store, row, options)) return { kind: 'due', isTimer: false }
+    const due = (isTimer: boolean): Seen => ({ kind: 'due', isTimer, inbox: row.inbox })
+    if (row.wakeAt !== null && row.wakeAt <= this.#init.host.now()) return due(record.status === 'waiting')
+    if (this.#init.locks.areReal && isMidDrive(record)) return due(false)
+    if (options.isOpening === true && record.blocked?.curable === true) return due(false)
+    if (await this.#hasMessage(store, row, options)) return due(false)
     return { kind: 'at', at: row.wakeAt }
   }
 
   async #hasMessage(store: RunStore, row: RunRow, options: VisitOptions): Promise<boolean> {
     if (row.inbox === 0) return false
-    if (options.isPoked !== true && options.isOpening !== true && row.inbox <= (this.#inboxSeen.get(row.runId) ?? 0)) return false
+    const isAsked = options.isPoked === true || options.isOpening === true
+    if (!isAsked && row.inbox <= (this.#inboxSeen.get(row.runId) ?? 0)) return false
     return (await store.rows('inbox', { limit: 1 })).length > 0
-  }
-
-  async #rememberInbox(store: RunStore): Promise<void> {
-    const row = await store.read()
-    if (row !== undefined && row.inbox > 0) this.#inboxSeen.set(row.runId, row.inbox)
   }
 
   async #wakeAt(store: RunStore): Promise<number> {

@@ -1,5 +1,5 @@
-// "Something changed, read again": to listeners in this page and to other tabs. Only ever a hint: whoever needs to know also looks
-// by itself, less often, because messages get lost and BroadcastChannel may be missing (platform fact 97).
+// "Something changed, read again": to listeners in this page and to other tabs. Only ever a hint: whoever needs to know also
+// looks by itself, less often, because messages get lost and BroadcastChannel may be missing (platform fact 97).
 
 export interface Hint {
   readonly runIds: readonly string[]

@@ -24,6 +24,11 @@ export interface VisitOptions {
   readonly isPoked?: boolean
 }
 
+/** Before others: 0 what the user has just asked for, 1 what is due, 2 what was cut off or may have been left behind. */
+export type Rank = 0 | 1 | 2
+
+type Queue = Map<string, VisitOptions>
+
 /** What a run waits for, seen from its row alone. */
 export type Look = 'timer' | 'due' | 'later' | 'left'
 
@@ -51,9 +56,8 @@ const READS_AT_ONCE = 50
 
 export class Wake {
   readonly #init: WakeInit
-  /** Wanted and not yet visited, in order. Timers and what the user has just asked for go first. */
-  readonly #first = new Map<string, VisitOptions>()
-  readonly #then = new Map<string, VisitOptions>()
+  /** Wanted and not yet visited, by rank, in order. */
+  readonly #queues: readonly [asked: Queue, due: Queue, rest: Queue] = [new Map(), new Map(), new Map()]
   readonly #visiting = new Set<string>()
   /** Wanted again while it was being visited. */
   readonly #again = new Map<string, VisitOptions>()
@@ -102,24 +106,22 @@ export class Wake {
     this.#timer?.cancel()
     this.#timer = undefined
     this.#armedAt = Infinity
-    this.#first.clear()
-    this.#then.clear()
+    for (const queue of this.#queues) queue.clear()
     this.#again.clear()
   }
 
   /** Visits the run as soon as there is room. */
-  want(runId: string, options: VisitOptions = {}, isFirst = true): void {
+  want(runId: string, options: VisitOptions = {}, rank: Rank = 0): void {
     if (!this.#isOpen) return
     this.#left.delete(runId)
-    const before = this.#again.get(runId) ?? this.#first.get(runId) ?? this.#then.get(runId)
-    const merged = { ...before, ...options }
-    if (this.#visiting.has(runId)) this.#again.set(runId, merged)
-    else if (this.#then.has(runId) && !isFirst) this.#then.set(runId, merged)
-    else {
-      this.#then.delete(runId)
-      const queue = isFirst || this.#first.has(runId) ? this.#first : this.#then
-      queue.set(runId, merged)
+    if (this.#visiting.has(runId)) {
+      this.#again.set(runId, { ...this.#again.get(runId), ...options })
+      return
     }
+    const at = this.#queues.findIndex((queue) => queue.has(runId))
+    const before = this.#queues[at]?.get(runId)
+    if (at > rank) this.#queues[at]?.delete(runId)
+    this.#queues[at >= 0 && at < rank ? (at as Rank) : rank].set(runId, { ...before, ...options })
     this.#pump()
   }
 
@@ -169,20 +171,20 @@ export class Wake {
     this.#isMoreDue = page.length === limit
     for (const { runId, wakeAt } of page) {
       if (this.#left.has(runId) || this.#backoff.has(runId) || this.#isTakenIn(runId)) continue
-      if (wakeAt <= now) this.want(runId, {}, false)
+      if (wakeAt <= now) this.want(runId, {}, 1)
       else next = Math.min(next, wakeAt)
     }
     // Whatever its row says: a drive that the store cut off has left a wake time that lies ahead.
     for (const [runId, { until }] of this.#backoff) {
       if (this.#isTakenIn(runId)) continue
-      if (until <= now) this.want(runId, {}, false)
+      if (until <= now) this.want(runId, {}, 2)
       else next = Math.min(next, until)
     }
     this.arm(next)
   }
 
   #isTakenIn(runId: string): boolean {
-    return this.#visiting.has(runId) || this.#first.has(runId) || this.#then.has(runId)
+    return this.#visiting.has(runId) || this.#queues.some((queue) => queue.has(runId))
   }
 
   async #takeIn(): Promise<void> {
@@ -201,15 +203,15 @@ export class Wake {
       }
     }
     const options: VisitOptions = { isOpening: true, isSeen: true }
-    for (const runId of timers) this.want(runId, options)
-    for (const runId of others) this.want(runId, options, false)
+    for (const runId of timers) this.want(runId, options, 1)
+    for (const runId of others) this.want(runId, options, 2)
   }
 
   #pump(): void {
     while (this.hasRoom) {
-      const queue = this.#first.size > 0 ? this.#first : this.#then
-      const [entry] = queue
-      if (entry === undefined) return
+      const queue = this.#queues.find(({ size }) => size > 0)
+      const [entry] = queue ?? []
+      if (queue === undefined || entry === undefined) return
       const [runId, options] = entry
       queue.delete(runId)
       this.#visiting.add(runId)
@@ -235,16 +237,14 @@ export class Wake {
     }
     if (again !== undefined) this.want(runId, again)
     else this.#pump()
-    if (this.#isMoreDue && this.#first.size === 0 && this.#then.size === 0) void this.look()
+    if (this.#isMoreDue && this.#queues.every(({ size }) => size === 0)) void this.look()
   }
 
   #failed(error: unknown): void {
     if (!this.#isOpen) return
     const ms = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(this.#failures++, 10))
-    this.#init.host.log({
-      level: 'warn', runId: '*', message: `the store could not be read, again in ${ms} ms${isStepwellError(error) ? ` (${error.code})` : ''}`,
-      data: error,
-    })
+    const code = isStepwellError(error) ? ` (${error.code})` : ''
+    this.#init.host.log({ level: 'warn', runId: '*', message: `the store could not be read, again in ${ms} ms${code}`, data: error })
     this.arm(this.#init.host.now() + ms)
   }
 }

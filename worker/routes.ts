@@ -140,6 +140,8 @@ function startOptions(body: Readonly<Record<string, unknown>>, header: string | 
   if (token !== undefined && header !== undefined && token !== header) {
     throw new StepwellError('invalid_token', 'the header Idempotency-Key and the field token are two different tokens')
   }
+  const empty = Object.keys(rest).find((key) => rest[key] === null)
+  if (empty !== undefined) throw new StepwellError('invalid_argument', `the field ${empty} is null: leave it out`)
   // The types are what the core checks, before anything is written.
   return withoutUndefined({ ...rest, token: token ?? header }) as StartOptions
 }

@@ -74,9 +74,9 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
 
   summary(protocol: number): Promise<Answer<Transfer>> {
     return this.#answer(protocol, async (store) => {
-      this.#touch(store)
       const view = await summary(store)
       const live = this.#driver?.liveness()
+      this.#touch(store)
       return toTransfer(encode(live?.isDriving === true ? { ...view, steps: live.steps.map(stepView) } : view))
     })
   }
@@ -109,17 +109,18 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     protocol: number, options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean },
   ): Promise<Answer<Transfer>> {
     return this.#answer(protocol, async (store) => {
+      const page = await journalPage(store, options)
       this.#touch(store)
-      return toTransfer(encode(await journalPage(store, options)))
+      return toTransfer(encode(page))
     })
   }
 
   exportRun(protocol: number): Promise<Answer<ReadableStream<Uint8Array>>> {
     return this.#answer(protocol, async (store) => {
-      this.#touch(store)
       const lines = exportRun(store)
       // The first line is made now, so that an unknown id is an answer and no broken stream.
       let next: IteratorResult<string, unknown> | undefined = await lines.next()
+      this.#touch(store)
       const encoder = new TextEncoder()
       return new ReadableStream({
         type: 'bytes',
@@ -284,6 +285,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     this.#notify()
     if (end.kind === 'unavailable') return this.#retry(store, end.error)
     this.#failures = 0
+    if (end.kind === 'blocked') this.#wasUnblocked = true
     if (end.kind === 'superseded') this.#log('warn', 'another authority drives this run', undefined)
   }
 

@@ -35,6 +35,8 @@ const words: { readonly [code in ErrorCode]?: readonly [title: string, todo: str
   format_too_new: ['This page is older than its data', 'Reload the page to get its newest version.'],
   blob_missing: ['A file is gone', 'The browser or the server has lost stored bytes. Choose the file again and start a new run.'],
   blob_mismatch: ['A file was changed', 'Stored bytes are not those that were chosen. Choose the file again and start a new run.'],
+  corrupt_entry: ['The journal of this run is damaged', 'Nothing was deleted, and every other run goes on. Keep the data, and tell whoever runs this app.'],
+  corrupt_run: ['The record of this run is damaged', 'Nothing was deleted, and every other run goes on. Keep the data, and tell whoever runs this app.'],
   forbidden: ['Not allowed', 'The demo answers to pages on localhost only. Open it at the address that npm start has printed.'],
   workflow_bug: ['The program has a bug', 'Nothing is lost. Deploy the corrected program: the run then goes on where it stopped. Or cancel it.'],
   divergence: ['The program no longer fits this run', 'Nothing is lost. Deploy a program that replays what is recorded, or cancel the run.'],
@@ -52,7 +54,7 @@ export function explain(error: unknown): Explanation {
   const step = known?.startsWith('step_') && typeof key === 'string' ? labelOf(key) : undefined
   return {
     title: step !== undefined ? `“${step}” ${known === 'step_timeout' ? 'took too long' : 'failed'}` : own?.[0] ?? (known === undefined ? 'Something went wrong' : sentence(known)),
-    text: issues(error) ?? reason(error) ?? (typeof message === 'string' ? message : String(error)),
+    text: known === 'network' ? 'No answer came' : issues(error) ?? reason(error) ?? (typeof message === 'string' ? message : String(error)),
     todo: own?.[1] ?? (known === undefined ? 'Try again. If it happens again, the console of the browser tells more.' : ERRORS[known].help),
   }
 }

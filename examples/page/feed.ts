@@ -146,13 +146,13 @@ export class Feed {
       const id = seenKey(key, attempt)
       if (!run.seen.has(id)) run.seen.set(id, startedAt)
     }
-    // The journal second: it is never older than the summary.
+    // The summary also when the journal can't be read: a damaged run is blocked, and says so. The journal is never older.
+    run.summary = summary
     while (this.#open.has(run.id) && (run.entries.at(-1)?.seq ?? 0) < summary.counts.entries) {
       const { items } = await handle.journal({ after: run.entries.at(-1)?.seq ?? 0, limit: PAGE, reveal: true })
       if (items.length === 0) break
       run.entries.push(...items)
     }
-    run.summary = summary
   }
 
   #plan(run: RunState): void {

@@ -140,13 +140,15 @@ export class RunCard {
       setChildren(this.#end, endOf(state.workflow, summary))
     }
     setText(this.#about, `${summary === undefined ? '' : `Started ${moment(summary.createdAt, Date.now())} · `}${state.id}`)
-    this.#cancel.hidden = summary === undefined || summary.endedAt !== undefined
+    this.#cancel.hidden = summary === undefined || summary.endedAt !== undefined || isDamaged(summary)
     this.#cancel.disabled = this.#isCancelling || summary?.status === 'cancelling'
   }
 
   #updateNotices(summary: RunSummary | undefined, problem: unknown): void {
     const notices: HTMLElement[] = []
-    if (problem !== undefined) notices.push(notice('warn', problem, 'What you see is the last that was known. '))
+    // A damaged journal is why the run is blocked; that is said once.
+    const isSaid = summary?.status === 'blocked' && codeOf(problem) === summary.blocked?.code
+    if (problem !== undefined && !isSaid) notices.push(notice('warn', problem, 'What you see is the last that was known. '))
     if (this.#cancelProblem !== undefined) notices.push(notice('bad', this.#cancelProblem, 'The run was not cancelled. '))
     if (summary?.status === 'blocked' && summary.blocked !== undefined) notices.push(notice('bad', summary.blocked, 'This run is blocked. '))
     setChildren(this.#notices, notices)
@@ -166,14 +168,23 @@ export class RunCard {
   }
 }
 
+/** Nothing more is written to a run whose data can't be trusted, not even its cancel. */
+function isDamaged({ status, blocked }: RunSummary): boolean {
+  return status === 'blocked' && blocked !== undefined && /^(corrupt|blob)_/.test(blocked.code)
+}
+
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+}
+
 /** What it does right now, in a few words. */
 function nowText(summary: RunSummary | undefined, problem: unknown, now: number): string {
-  if (problem !== undefined) return 'Not up to date'
+  if (problem !== undefined && summary?.status !== 'blocked') return 'Not up to date'
   if (summary === undefined) return ''
   if (summary.endedAt !== undefined) return `${moment(summary.endedAt, now)}, took ${span(summary.endedAt - summary.createdAt)}`
   const waits = summary.waitingFor.flatMap(({ kind, dueAt }) => (dueAt === undefined ? [] : [{ kind, dueAt }])).sort((a, b) => a.dueAt - b.dueAt)
   const [next] = waits
-  if (summary.status === 'blocked') return 'A person or a deploy has to act'
+  if (summary.status === 'blocked') return 'Needs somebody’s help'
   const [step, ...others] = summary.steps ?? []
   if (step !== undefined) return others.length === 0 ? `${labelOf(step.key)}…` : `${count(others.length + 1, 'step')} under way`
   if (next !== undefined && next.dueAt > now) return `${next.kind === 'retry' ? 'Tries again' : 'Goes on'} in ${countdown(next.dueAt - now)}`
@@ -231,7 +242,7 @@ class LineView {
     this.#tag.hidden = line.tag === undefined
     setText(this.#state, stateTexts[line.state])
     this.#progress.hidden = line.progress === undefined
-    this.#progress.setAttribute('aria-label', line.label)
+    this.#progress.setAttribute('aria-label', `Progress: ${line.label}`)
     if (typeof line.progress === 'number') this.#progress.value = line.progress
     else this.#progress.removeAttribute('value')
     if (this.#failures.childElementCount !== line.failures.length) {

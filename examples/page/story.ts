@@ -55,9 +55,10 @@ const isOver = (summary: RunSummary | undefined): boolean => summary?.endedAt !=
 
 export function story(workflow: string, { rows, notes }: Timeline, summary: RunSummary | undefined): Line[] {
   let lines = workflow === 'digest' ? digestLines(rows, summary) : rows.map(lineOf)
-  if (workflow === 'order' && !isOver(summary) && notes.length === 0 && !rows.some(({ state }) => state === 'failed')) {
-    const there = new Set(rows.map(({ key }) => key))
-    lines.push(...orderSteps.filter((key) => !there.has(key)).map((key) => planned(key, labels[key] ?? key)))
+  if (workflow === 'order') {
+    const isOnItsWay = !isOver(summary) && summary?.status !== 'blocked' && notes.length === 0 && !rows.some(({ state }) => state === 'failed')
+    const steps = orderSteps.flatMap((key) => lines.find(({ id }) => id === key) ?? (isOnItsWay ? planned(key, labels[key] ?? key) : []))
+    lines = [...steps, ...lines.filter((line) => !steps.includes(line))]
   }
   // In a browser the charge is the page's own: it says so before it is made.
   if (workflow === 'order' && summary?.authority.host === 'browser') {

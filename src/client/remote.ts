@@ -2,15 +2,15 @@
 
 import type { CancelOutcome, Client, GetOptions, JournalPage, PutBlobOptions, StartOptions } from '../client.ts'
 import { BlobRef } from '../blob-ref.ts'
-import { encode, fromWire } from '../codec.ts'
 import type { AnyWorkflow } from '../define.ts'
-import { type ErrorDetails, StepwellError } from '../error/stepwell-error.ts'
-import { isErrorCode } from '../error/table.ts'
+import { type ErrorDetails, isStepwellError, StepwellError } from '../error/stepwell-error.ts'
+import { isErrorCode } from '../error/kind.ts'
 import type { RunSummary } from '../journal/summary.ts'
 import { createClient, type RunTransport, type Standing } from './handle.ts'
 import { type ByteStream, lines } from './lines.ts'
+import { fromWireText, toWireText } from './wire.ts'
 
-export { isStepwellError } from '../error/stepwell-error.ts'
+export { isStepwellError }
 
 /** The platform's `fetch`, as far as it is used here. */
 export type Fetch = (url: string, init: FetchInit) => Promise<FetchResponse>
@@ -77,7 +77,7 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
   const send = options.fetch ?? ((url, init) => platform.fetch(url, init))
   const { limit = 4, delayMs = 250 } = options.retry ?? {}
 
-  const call = async (path: string, what: Call = {}): Promise<FetchResponse> => {
+  const call = async <T>(path: string, what: Call, read: (response: FetchResponse) => T | Promise<T>): Promise<T> => {
     const { method = 'GET', abortSignal, body } = what
     const query = Object.entries(what.query ?? {}).filter(([, value]) => value !== undefined)
       .map(([key, value]) => `${key}=${encodeURIComponent(String(value))}`).join('&')
@@ -85,38 +85,39 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
       let error: StepwellError
       try {
         const own = typeof options.headers === 'function' ? await options.headers() : options.headers
-        const response = await send(`${base}/v1/${path}${query === '' ? '' : `?${query}`}`, {
+        const response = await send(`${base}/v1/${path}${query && `?${query}`}`, {
           method,
           headers: { ...own, accept: WIRE, ...what.headers, ...(body === undefined ? undefined : { 'content-type': what.type ?? WIRE }) },
           // A stream is sent as it is read, which the platform wants to be told.
           ...(body === undefined ? undefined : { body: body as string, ...(what.isOnce === true ? { duplex: 'half' } : undefined) }),
           ...(abortSignal === undefined ? undefined : { signal: abortSignal }),
         })
-        if (response.status < 400) return response
+        if (response.status < 400) return await read(response)
         error = problem(response.status, await response.text())
       } catch (cause) {
         abortSignal?.throwIfAborted()
+        if (isStepwellError(cause)) throw cause
+        // No connection, one that broke, or an answer that is not the host's: a captive portal's page.
         error = new StepwellError('network', `${method} ${path}: the host could not be reached`, { cause })
       }
       if (error.kind !== 'transient' || what.isOnce === true || attempt >= limit) throw error
       await new Promise<void>((resolve) => platform.setTimeout(resolve, delayMs * 2 ** attempt))
     }
   }
-  const read = async (response: FetchResponse): Promise<unknown> => fromWire(JSON.parse(await response.text()))
-  const ask = async (path: string, what?: Call): Promise<unknown> => read(await call(path, what))
+  const ask = async (path: string, what: Call = {}): Promise<unknown> => call(path, what, async (response) => fromWireText(await response.text()))
 
   const run = (id: string, { jurisdiction }: GetOptions): RunTransport => {
     const path = `runs/${encodeURIComponent(id)}`
     return {
       status: async () => await ask(path, { query: { jurisdiction } }) as RunSummary,
       result: async (waitMs, abortSignal) => await ask(`${path}/result`, { query: { wait: waitMs / 1000, jurisdiction }, abortSignal }) as Standing,
-      cancel: async ({ reason }) => await ask(`${path}/cancel`, { method: 'POST', query: { jurisdiction }, body: wire(reason === undefined ? {} : { reason }) }) as CancelOutcome,
+      cancel: async ({ reason }) => await ask(`${path}/cancel`, { method: 'POST', query: { jurisdiction }, body: toWireText(reason === undefined ? {} : { reason }) }) as CancelOutcome,
       journal: async ({ after, limit: count, reveal }) => {
         const page = await ask(`${path}/journal`, { query: { after, limit: count, reveal: reveal === true ? 1 : undefined, jurisdiction } }) as JournalPage
         return { items: page.items, next: page.next }
       },
       async *export() {
-        const { body } = await call(`${path}/export`, { query: { jurisdiction } })
+        const body = await call(`${path}/export`, { query: { jurisdiction } }, (response) => response.body)
         if (body !== null) yield* lines(body)
       },
     }
@@ -131,7 +132,7 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
       const isHeader = token !== undefined && /^[!-~]+$/.test(token)
       const started = await ask(`workflows/${encodeURIComponent(workflow)}/runs`, {
         method: 'POST',
-        body: wire({ ...rest, input, ...(id === undefined ? undefined : { id }), ...(token === undefined || isHeader ? undefined : { token }) }),
+        body: toWireText({ ...rest, input, ...(id === undefined ? undefined : { id }), ...(token === undefined || isHeader ? undefined : { token }) }),
         ...(isHeader ? { headers: { 'idempotency-key': token } } : undefined),
       }) as { readonly id: string; readonly created: boolean }
       return { id: started.id, created: isRandom || started.created }
@@ -145,11 +146,6 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
       return new BlobRef(ref.hash, ref.size, ref.chunkSize)
     },
   })
-}
-
-/** The value as the body of a request: what the codec writes, without its first byte, is JSON. */
-function wire(value: unknown): Uint8Array {
-  return encode(value).subarray(1)
 }
 
 /** The error that a problem document tells of. What is none came from something between us and the host. */

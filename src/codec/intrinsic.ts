@@ -2,12 +2,13 @@
 
 /** Views of bytes other than Uint8Array, by the name under which the wire form keeps them. */
 const viewNames = [
-  'Int8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Int32Array', 'Uint32Array', 'BigInt64Array', 'BigUint64Array',
-  'Float16Array', 'Float32Array', 'Float64Array', 'DataView',
+  'Int8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Int32Array', 'Uint32Array', 'BigInt64Array',
+  'BigUint64Array', 'Float16Array', 'Float32Array', 'Float64Array', 'DataView',
 ] as const
 
 export type ViewName = (typeof viewNames)[number]
-export type IntrinsicName = ViewName | 'Object' | 'Array' | 'Date' | 'Map' | 'Set' | 'Error' | 'Uint8Array' | 'ArrayBuffer'
+export type IntrinsicName =
+  | ViewName | 'Object' | 'Array' | 'Date' | 'Map' | 'Set' | 'Error' | 'Uint8Array' | 'ArrayBuffer'
 
 type ViewClass = new (buffer: ArrayBuffer) => ArrayBufferView
 
@@ -17,7 +18,9 @@ export function viewClass(name: string): ViewClass | undefined {
   return (globalThis as unknown as Record<string, ViewClass | undefined>)[name]
 }
 
-const names: readonly IntrinsicName[] = ['Object', 'Array', 'Date', 'Map', 'Set', 'Error', 'Uint8Array', 'ArrayBuffer', ...viewNames]
+const names: readonly IntrinsicName[] = [
+  'Object', 'Array', 'Date', 'Map', 'Set', 'Error', 'Uint8Array', 'ArrayBuffer', ...viewNames,
+]
 
 const byPrototype: ReadonlyMap<unknown, IntrinsicName> = new Map(names.flatMap((name): [unknown, IntrinsicName][] => {
   const constructor = (globalThis as unknown as Record<string, { readonly prototype: unknown } | undefined>)[name]

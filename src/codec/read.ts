@@ -1,5 +1,5 @@
-// JSON with markers to values (docs/codec.md). Accepts exactly what write.ts writes; anything else is a typed error that
-// names the path, never a wrong value.
+// JSON with markers to values (docs/codec.md). Accepts exactly what write.ts writes; anything else is a typed error
+// that names the path, never a wrong value.
 
 import { fromBase64 } from '../base64.ts'
 import { BlobRef } from '../blob-ref.ts'
@@ -35,7 +35,9 @@ class Reader {
     if (Array.isArray(json)) return this.#items(json, (i) => i)
     if (!Object.hasOwn(json, '$')) return this.#fields(json)
     const marker = (json as { readonly $: unknown }).$
-    if (Object.keys(json).length !== 1 || !Array.isArray(marker)) throw this.#bad('an object with the key "$" is no marker')
+    if (Object.keys(json).length !== 1 || !Array.isArray(marker)) {
+      throw this.#bad('an object with the key "$" is no marker')
+    }
     return this.#marker(marker)
   }
 
@@ -85,7 +87,8 @@ class Reader {
       case 'error': return this.#arity(args, 1), this.#made(() => fromErrorData(a))
       case 'blob': return this.#arity(args, 3), this.#made(() => new BlobRef(a as string, b as number, c as number))
       case 'obj': return this.#arity(args, 1), this.#escaped(a)
-      default: throw this.#bad(`unknown marker ${JSON.stringify(tag)?.slice(0, 40)}; a newer version may have written it`)
+      default:
+        throw this.#bad(`unknown marker ${JSON.stringify(tag)?.slice(0, 40)}; a newer version may have written it`)
     }
   }
 

@@ -1,5 +1,6 @@
-// Values to bytes: one walk that reads every property once and writes JSON as UTF-8, with markers for what JSON cannot say
-// (docs/codec.md). It never calls `toJSON` and refuses what it cannot write, with the path of the field (G26).
+// Values to bytes: one walk that reads every property once and writes JSON as UTF-8, with markers for what JSON
+// cannot say (docs/codec.md). It never calls `toJSON` and refuses what it cannot write, with the path of the field
+// (G26).
 
 import { base64Length, hostBase64, writeBase64 } from '../base64.ts'
 import { BlobRef, isBlobRef } from '../blob-ref.ts'
@@ -90,7 +91,7 @@ export class Writer {
     const depth = this.#depth
     if (depth === MAX_DEPTH) throw this.#tooDeep()
     for (let i = 0; i < depth; i++) {
-      if (this.#open[i] === value) throw this.#refused(`a cycle: the object that is also at ${pathText(this.#options.at, this.#path, i)}`)
+      if (this.#open[i] === value) throw this.#cycle(i)
     }
     const prototype = Object.getPrototypeOf(value) as object | null
     if (prototype === Object.prototype) return this.#plain(value)
@@ -202,7 +203,9 @@ export class Writer {
   }
 
   #buffer(head: string, buffer: ArrayBufferLike, from: number, length: number): void {
-    if (length === 0 && (buffer as { readonly detached?: boolean }).detached === true) throw this.#refused('a detached ArrayBuffer')
+    // A detached buffer looks empty.
+    const isDetached = length === 0 && (buffer as { readonly detached?: boolean }).detached === true
+    if (isDetached) throw this.#refused('a detached ArrayBuffer')
     this.#startMarker(head)
     const room = base64Length(length)
     if (this.#length + room > this.#options.maxBytes) throw this.#tooLarge(this.#length + room)
@@ -322,9 +325,15 @@ export class Writer {
     return pathText(this.#options.at, this.#path, this.#depth)
   }
 
+  #cycle(depth: number): StepwellError {
+    return this.#refused(`a cycle: the object that is also at ${pathText(this.#options.at, this.#path, depth)}`)
+  }
+
   #refused(what: string, cause?: unknown): StepwellError {
     const path = this.#where()
-    return new StepwellError('not_serializable', `${path} is ${what}, which can't be stored`, { details: { path, what }, cause })
+    return new StepwellError('not_serializable', `${path} is ${what}, which can't be stored`, {
+      details: { path, what }, cause,
+    })
   }
 
   #tooDeep(): StepwellError {
@@ -337,9 +346,9 @@ export class Writer {
   /** `measured` is what was written or would have been next: the whole value may be larger still. */
   #tooLarge(measured: number): StepwellError {
     const { maxBytes, at } = this.#options
-    return new StepwellError('payload_too_large', `${at} has at least ${measured} bytes when encoded, over the limit of ${maxBytes}`, {
-      details: { limit: 'maxBytes', measured, allowed: maxBytes, path: at },
-    })
+    const details = { limit: 'maxBytes', measured, allowed: maxBytes, path: at }
+    const text = `${at} has at least ${measured} bytes when encoded, over the limit of ${maxBytes}`
+    return new StepwellError('payload_too_large', text, { details })
   }
 }
 

@@ -164,7 +164,9 @@ export class Driver {
         `run ${store.runId} was started at version ${record.version} of ${record.workflow}; this host has version ${definition.version} and replays ${definition.replays.join(', ') || 'no other'}`))
     }
     const seq = last?.seq ?? 0
-    const wakes = seq > record.wokenSeq || record.status === 'blocked' ? 1 : record.wakes + 1
+    // Looked at before its time, a parked run has nothing to do, and that is no lack of progress.
+    const isEarly = record.status === 'waiting' && row.wakeAt !== null && row.wakeAt > now
+    const wakes = seq > record.wokenSeq || record.status === 'blocked' ? 1 : isEarly ? record.wakes : record.wakes + 1
     if (wakes > this.#init.limits.wakes) {
       return this.#block(state, new StepwellError('no_progress', `run ${store.runId} was woken ${wakes - 1} times and added no entry`))
     }
@@ -232,6 +234,8 @@ export class Driver {
     if (definition.onDivergence !== 'restart' || record.generation > this.#init.limits.restarts) return this.#block(state, error)
     const generation = record.generation + 1
     this.#init.host.log({ level: 'warn', runId: state.store.runId, message: `generation ${generation} begins: ${error.message}` })
+    // A key may mean another call in the new generation: nothing of the old one is adopted.
+    this.#attempts.abandon(error)
     state.writer.generation = generation
     await state.commit([{
       kind: 'generation_started', calls: 0,

@@ -86,6 +86,9 @@ const kindBytes: Readonly<Record<CallKind, number>> = { step: 1, sleep: 2 }
 
 // Scratch space, used from start to end of one synchronous call.
 let scratch = new Uint8Array(1024)
+// Its first n bytes, by n: most calls of a workflow take one of few lengths.
+let fronts: Uint8Array[] = []
+const MAX_FRONTS = 256
 const utf8 = new TextEncoder()
 
 /**
@@ -93,7 +96,10 @@ const utf8 = new TextEncoder()
  */
 export function fingerprint(kind: CallKind, key: string, input: Uint8Array | undefined): Uint8Array {
   const needed = 16 + key.length * 3 + (input?.length ?? 0)
-  if (scratch.length < needed) scratch = new Uint8Array(needed * 2)
+  if (scratch.length < needed) {
+    scratch = new Uint8Array(needed * 2)
+    fronts = []
+  }
   let at = 0
   scratch[at++] = kindBytes[kind]
   const lengthAt = at
@@ -119,7 +125,8 @@ export function fingerprint(kind: CallKind, key: string, input: Uint8Array | und
     scratch.set(input, at)
     at += input.length
   }
-  return blake3(scratch.subarray(0, at)).subarray(0, FINGERPRINT_BYTES)
+  // A copy: the view of a small array takes an allocation outside of the heap, which costs more than the hash.
+  return blake3(at < MAX_FRONTS ? (fronts[at] ??= scratch.subarray(0, at)) : scratch.subarray(0, at)).slice(0, FINGERPRINT_BYTES)
 }
 
 function uint32(at: number, value: number): void {

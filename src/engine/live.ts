@@ -59,7 +59,12 @@ export class Live {
         this.#unstored.push(call)
       }
       this.timed.add(call)
-    } else if (call.due !== undefined && call.due > now && !this.attempts.live.has(call.key)) this.timed.add(call)
+      return
+    }
+    const live = this.attempts.live.get(call.key)
+    // Its failure is in the journal already; only the answer of that commit was lost.
+    if (live !== undefined && live.number < call.step.attempt) this.attempts.abandon(undefined, (key) => key === call.key)
+    if (call.due !== undefined && call.due > now && !this.attempts.live.has(call.key)) this.timed.add(call)
     else this.#start(pass, call)
   }
 

@@ -1,7 +1,8 @@
-// Errors as plain data and back: what is journaled, sent and stored. JSON-safe whatever was thrown; whatever is cut is marked.
+// Errors as plain data and back: what is journaled, sent and stored. JSON-safe whatever was thrown; whatever is cut
+// is marked.
 
 import { isStepwellError, StepwellError, type ErrorDetails, type JsonValue } from './stepwell-error.ts'
-import { isErrorCode, type ErrorKind } from './table.ts'
+import { isErrorCode, type ErrorKind } from './kind.ts'
 
 /** An error as JSON, version 1. A field that is missing was not there. */
 export interface ErrorData {
@@ -85,7 +86,11 @@ export function structuredBy(error: unknown): Fields | undefined {
 /** The error and its causes, nearest first: at most 8 causes, each object once. */
 export function chainOf(error: unknown): readonly unknown[] {
   const chain: unknown[] = []
-  for (let at = error; at !== undefined && chain.length <= MAX_DEPTH && !chain.includes(at); at = readField(at, 'cause')) chain.push(at)
+  let at = error
+  while (at !== undefined && chain.length <= MAX_DEPTH && !chain.includes(at)) {
+    chain.push(at)
+    at = readField(at, 'cause')
+  }
   return chain
 }
 
@@ -101,67 +106,97 @@ export function toErrorData(error: unknown, options: ErrorDataOptions = {}): Err
       return '[redaction failed]' // the text itself may be what must not be seen
     }
   }
-  const budget: Budget = { redact, maxBytes, stack: options.stack === true, errors: MAX_ERRORS, detailBytes: 4 * maxBytes }
-  return dataOf(error, budget, [])
+  const stack = options.stack === true
+  return dataOf(error, { redact, maxBytes, stack, errors: MAX_ERRORS, detailBytes: 4 * maxBytes }, [])
+}
+
+/** Whether something of one error was cut. */
+interface Cut {
+  is: boolean
 }
 
 function dataOf(error: unknown, budget: Budget, above: readonly unknown[]): ErrorData {
   budget.errors--
-  const cut = { is: readField(error, 'truncated') === true }
-  const text = (value: unknown, key: string): string => capUtf8(budget.redact(String(value), key), budget.maxBytes, cut)
+  const cut: Cut = { is: readField(error, 'truncated') === true }
   const data: Writable<ErrorData> = { version: 1, name: 'Error', message: '' }
-  const isError = isErrorLike(error)
-  const own = isError ? structuredBy(error) : undefined
-  if (!isError) {
-    data.message = text(describeThrown(error), 'message')
-    if (typeof error === 'object' && error !== null) data.details = { thrown: toJson(error, 'thrown', budget, cut, []) }
-  } else {
-    const name = own?.['name'] ?? readField(error, 'name')
-    if (typeof name === 'string' && name !== '') data.name = text(name, 'name')
-    data.message = text(own?.['message'] ?? readField(error, 'message') ?? '', 'message')
-    addFacts(data, error, own, budget, cut, text)
-    addNested(data, error, budget, cut, [...above, error])
-    const stack = budget.stack ? readField(error, 'stack') : undefined
-    if (typeof stack === 'string') data.stack = text(stack, 'stack')
+  try {
+    if (isErrorLike(error)) addError(data, error, budget, cut, [...above, error])
+    else addThrown(data, error, budget, cut)
+  } catch {
+    return { version: 1, name: 'Error', message: 'an error that throws when it is read' } // a proxy can do that
   }
   if (cut.is) data.truncated = true
   return data
 }
 
+function addThrown(data: Writable<ErrorData>, thrown: unknown, budget: Budget, cut: Cut): void {
+  data.message = textOf(describeThrown(thrown), 'message', budget, cut) ?? ''
+  if (typeof thrown !== 'object' || thrown === null) return
+  data.details = { thrown: toJson(thrown, 'thrown', budget, cut, []) }
+}
+
+function addError(data: Writable<ErrorData>, error: unknown, budget: Budget, cut: Cut, path: readonly unknown[]): void {
+  const own = structuredBy(error)
+  const field = (key: string): unknown => own?.[key] ?? readField(error, key)
+  data.name = textOf(field('name'), 'name', budget, cut) || 'Error'
+  data.message = textOf(field('message'), 'message', budget, cut) ?? ''
+  addFacts(data, error, field, budget, cut)
+  addNested(data, error, budget, cut, path)
+  const stack = budget.stack ? textOf(readField(error, 'stack'), 'stack', budget, cut) : undefined
+  if (stack !== undefined) data.stack = stack
+}
+
+/** A text without secrets and not too long; undefined for what is no text. */
+function textOf(value: unknown, key: string, budget: Budget, cut: Cut): string | undefined {
+  return typeof value === 'string' ? capUtf8(budget.redact(value, key), budget.maxBytes, cut) : undefined
+}
+
 /** Code, kind, details and retry marks: the error's own, else those that a cause offers by `toStructuredError()`. */
 function addFacts(
-  data: Writable<ErrorData>, error: unknown, own: Fields | undefined, budget: Budget, cut: { is: boolean },
-  text: (value: unknown, key: string) => string,
+  data: Writable<ErrorData>, error: unknown, field: (key: string) => unknown, budget: Budget, cut: Cut,
 ): void {
-  const field = (key: string): unknown => own?.[key] ?? readField(error, key)
-  const lent = usableCode(field('code'), error) === undefined ? chainOf(error).slice(1).map(structuredBy).find((x) => x !== undefined) : undefined
+  const hasCode = usableCode(field('code'), error) !== undefined
+  const lent = hasCode ? undefined : chainOf(error).slice(1).map(structuredBy).find((offer) => offer !== undefined)
   const get = (key: string): unknown => field(key) ?? lent?.[key]
   const code = usableCode(get('code'), error)
-  if (code !== undefined) data.code = typeof code === 'string' ? text(code, 'code') : code
+  if (code !== undefined) data.code = textOf(code, 'code', budget, cut) ?? code
   const kind = field('kind')
-  if (isStepwellError(error) || (data.name === 'StepwellError' && isKind(kind))) data.kind = kind as ErrorKind
+  if ((isStepwellError(error) || data.name === 'StepwellError') && isKind(kind)) data.kind = kind
   const retryable = get('retryable')
   if (typeof retryable === 'boolean') data.retryable = retryable
   const retryAfterMs = get('retryAfterMs')
   if (isDelay(retryAfterMs)) data.retryAfterMs = retryAfterMs
   const details = get('details')
-  if (typeof details === 'object' && details !== null && !Array.isArray(details)) {
-    const json = toJson(details, 'details', budget, cut, [])
-    if (typeof json === 'object' && json !== null && !Array.isArray(json)) data.details = json as ErrorDetails
-  }
+  if (typeof details !== 'object' || details === null) return
+  const json = toJson(details, 'details', budget, cut, [])
+  if (isFields(json)) data.details = json
 }
 
-function addNested(data: Writable<ErrorData>, error: unknown, budget: Budget, cut: { is: boolean }, path: readonly unknown[]): void {
-  const fits = (x: unknown): boolean => {
-    const allowed = path.length <= MAX_DEPTH && budget.errors > 0 && !path.includes(x)
-    if (!allowed) cut.is = true
-    return allowed
+function addNested(
+  data: Writable<ErrorData>, error: unknown, budget: Budget, cut: Cut, path: readonly unknown[],
+): void {
+  const nested = (x: unknown): ErrorData | undefined => {
+    if (path.length <= MAX_DEPTH && budget.errors > 0 && !path.includes(x)) return dataOf(x, budget, path)
+    cut.is = true
+    return undefined
   }
   const cause = readField(error, 'cause')
-  if (cause !== undefined && fits(cause)) data.cause = dataOf(cause, budget, path)
+  const causeData = cause === undefined ? undefined : nested(cause)
+  if (causeData !== undefined) data.cause = causeData
   const errors = readField(error, 'errors')
-  // Validation errors keep plain issues under the same name; those belong into details.
-  if (Array.isArray(errors) && (error instanceof AggregateError || errors.every(isErrorLike))) data.errors = errors.filter(fits).map((each: unknown) => dataOf(each, budget, path))
+  // Validation errors keep plain issues under the same name; those are no errors.
+  if (!Array.isArray(errors) || !(error instanceof AggregateError || errors.every(isErrorLike))) return
+  const list: ErrorData[] = []
+  for (const each of errors as unknown[]) {
+    const one = nested(each)
+    if (one !== undefined) list.push(one)
+    else if (budget.errors <= 0) break
+  }
+  data.errors = list
+}
+
+function isFields(json: JsonValue): json is ErrorDetails {
+  return typeof json === 'object' && json !== null && !Array.isArray(json)
 }
 
 /** Node's legacy numbers and DOMException's (inherited) say nothing; a string or an own number does. */
@@ -171,7 +206,9 @@ function usableCode(code: unknown, error: unknown): string | number | undefined 
   return error instanceof Error && !Object.hasOwn(error, 'code') ? undefined : code
 }
 
-const KINDS: ReadonlySet<unknown> = new Set<ErrorKind>(['usage', 'conflict', 'transient', 'permanent', 'integrity', 'operator'])
+const KINDS: ReadonlySet<unknown> = new Set<ErrorKind>([
+  'usage', 'conflict', 'transient', 'permanent', 'integrity', 'operator',
+])
 
 function isKind(x: unknown): x is ErrorKind {
   return KINDS.has(x)
@@ -196,7 +233,7 @@ function describeThrown(x: unknown): string {
 }
 
 /** Plain JSON of anything: what JSON cannot say becomes a text in brackets. */
-function toJson(value: unknown, key: string, budget: Budget, cut: { is: boolean }, above: readonly object[]): JsonValue {
+function toJson(value: unknown, key: string, budget: Budget, cut: Cut, above: readonly object[]): JsonValue {
   const spend = (bytes: number): boolean => {
     budget.detailBytes -= bytes
     if (budget.detailBytes < 0) cut.is = true
@@ -216,7 +253,7 @@ function toJson(value: unknown, key: string, budget: Budget, cut: { is: boolean 
   }
 }
 
-function objectToJson(value: object, key: string, budget: Budget, cut: { is: boolean }, above: readonly object[]): JsonValue {
+function objectToJson(value: object, key: string, budget: Budget, cut: Cut, above: readonly object[]): JsonValue {
   if (above.includes(value)) return '[circular]'
   if (above.length >= MAX_DETAIL_DEPTH) {
     cut.is = true
@@ -225,8 +262,11 @@ function objectToJson(value: object, key: string, budget: Budget, cut: { is: boo
   const path = [...above, value]
   try {
     if (value instanceof Date) return Number.isNaN(value.getTime()) ? '[invalid Date]' : value.toISOString()
-    if (value instanceof Error) return `[${String(readField(value, 'name'))}: ${capUtf8(budget.redact(value.message, key), 256, cut)}]`
-    if (Array.isArray(value)) return Array.from(whileBudget(value, budget, cut), (each: unknown) => toJson(each, key, budget, cut, path))
+    if (value instanceof Error) return `[${value.name}: ${capUtf8(budget.redact(value.message, key), 256, cut)}]`
+    if (Array.isArray(value)) {
+      // Array.from also visits holes.
+      return Array.from(whileBudget(value, budget, cut), (each: unknown) => toJson(each, key, budget, cut, path))
+    }
     const proto: unknown = Object.getPrototypeOf(value)
     if (proto !== null && proto !== Object.prototype) return `[${Object.prototype.toString.call(value).slice(8, -1)}]`
     const entries = whileBudget(Object.keys(value), budget, cut).filter((name) => spendKey(name, budget, cut))
@@ -238,13 +278,13 @@ function objectToJson(value: object, key: string, budget: Budget, cut: { is: boo
 }
 
 /** Not more parts than the budget can still pay for, so that a huge list costs nothing. */
-function whileBudget<T>(parts: readonly T[], budget: Budget, cut: { is: boolean }): readonly T[] {
+function whileBudget<T>(parts: readonly T[], budget: Budget, cut: Cut): readonly T[] {
   const most = Math.ceil(Math.max(budget.detailBytes, 0) / 8)
   if (parts.length > most) cut.is = true
   return parts.slice(0, most)
 }
 
-function spendKey(name: string, budget: Budget, cut: { is: boolean }): boolean {
+function spendKey(name: string, budget: Budget, cut: Cut): boolean {
   const allowed = name.length <= budget.detailBytes
   if (allowed) budget.detailBytes -= name.length
   else cut.is = true
@@ -252,7 +292,7 @@ function spendKey(name: string, budget: Budget, cut: { is: boolean }): boolean {
 }
 
 /** The longest start of `text` that is at most `maxBytes` long as UTF-8 and ends on a character. */
-function capUtf8(text: string, maxBytes: number, cut: { is: boolean }): string {
+function capUtf8(text: string, maxBytes: number, cut: Cut): string {
   if (text.length * 3 <= maxBytes) return text
   let bytes = 0
   for (let i = 0; i < text.length;) {
@@ -268,14 +308,14 @@ function capUtf8(text: string, maxBytes: number, cut: { is: boolean }): string {
 }
 
 const builtins: ReadonlyMap<string, new (message: string) => Error> = new Map<string, new (message: string) => Error>([
-  ['TypeError', TypeError], ['RangeError', RangeError], ['SyntaxError', SyntaxError], ['ReferenceError', ReferenceError],
-  ['EvalError', EvalError], ['URIError', URIError],
+  ['TypeError', TypeError], ['RangeError', RangeError], ['SyntaxError', SyntaxError],
+  ['ReferenceError', ReferenceError], ['EvalError', EvalError], ['URIError', URIError],
 ])
 
 /**
- * The error that `data` describes: a `StepwellError` when it was one and its code is known here, else an instance of the
- * built-in class of its name, else an `Error` with that name. Without a stored stack it has none but its own first line,
- * so that live and replay agree. Throws `invalid_argument` when `data` is not `ErrorData`.
+ * The error that `data` describes: a `StepwellError` when it was one and its code is known here, else an instance of
+ * the built-in class of its name, else an `Error` with that name. Without a stored stack it has none but its own
+ * first line, so that live and replay agree. Throws `invalid_argument` when `data` is not `ErrorData`.
  */
 export function fromErrorData(data: unknown): Error {
   return errorOf(data, 0)
@@ -308,7 +348,8 @@ function instanceOf(d: ErrorData, cause: Error | undefined, errors: readonly Err
 
 function checked(data: unknown, depth: number): ErrorData {
   const d = data as Writable<ErrorData> | null
-  const optional = (value: unknown, ...types: readonly string[]): boolean => value === undefined || types.includes(typeof value)
+  const optional = (value: unknown, ...types: readonly string[]): boolean =>
+    value === undefined || types.includes(typeof value)
   const ok = depth <= MAX_READ_DEPTH && typeof d === 'object' && d !== null && d.version === 1
     && typeof d.name === 'string' && typeof d.message === 'string' && optional(d.code, 'string', 'number')
     && (d.kind === undefined || isKind(d.kind)) && optional(d.retryable, 'boolean')

@@ -1,4 +1,5 @@
-// What an error says about being tried again: marks that a step's function puts on it, and how they are read. Never its text.
+// What an error says about being tried again: marks that a step's function puts on it, and how they are read. Never
+// its text.
 
 import { type Duration, toMs } from '../duration.ts'
 import { chainOf, isDelay, readField, structuredBy, toErrorData } from './data.ts'
@@ -14,7 +15,10 @@ export function permanent(error: unknown): Error {
   return marked(error, 'retryable', false)
 }
 
-/** Marks an error with the least time until the next attempt, as a `Retry-After` header says. Throws `invalid_duration`. */
+/**
+ * Marks an error with the least time until the next attempt, as a `Retry-After` header says. Throws
+ * `invalid_duration`.
+ */
 export function retryAfter(error: unknown, delay: Duration): Error {
   return marked(error, 'retryAfterMs', toMs(delay, 'retryAfter'))
 }

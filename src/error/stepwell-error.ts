@@ -1,7 +1,7 @@
-// The one error class of stepwell and its guard. It survives two copies of the package in one program (a registered symbol);
-// what drops prototypes and symbols (RPC, messages, structured clone) carries `ErrorData` instead (data.ts).
+// The one error class of stepwell and its guard. It survives two copies of the package in one program (a registered
+// symbol); what drops prototypes and symbols (RPC, messages, structured clone) carries `ErrorData` instead (data.ts).
 
-import { ERRORS, type ErrorCode, type ErrorKind } from './table.ts'
+import { type ErrorCode, type ErrorKind, kindOf } from './kind.ts'
 
 /** What JSON can say. */
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue }
@@ -33,7 +33,7 @@ export class StepwellError extends Error {
   constructor(code: ErrorCode, message: string, options: StepwellErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
-    this.kind = ERRORS[code].kind
+    this.kind = kindOf(code)
     this.retryable = options.retryable ?? this.kind === 'transient'
     if (options.details !== undefined) this.details = options.details
   }

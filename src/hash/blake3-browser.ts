@@ -1,5 +1,5 @@
-// BLAKE3 in pages: JavaScript at first, which is small and which every content security policy allows; WebAssembly on demand,
-// from a module of its own, so that a page which never asks never loads it.
+// BLAKE3 in pages: JavaScript at first, which is small and which every content security policy allows; WebAssembly on
+// demand, from a module of its own, so that a page which never asks never loads it.
 
 import { fromBase64 } from '../base64.ts'
 import { fromWasm, wasmImports } from './blake3-glue.ts'

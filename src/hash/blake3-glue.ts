@@ -4,7 +4,10 @@
 import { StepwellError } from '../error/stepwell-error.ts'
 import { checkBytes, type Blake3, type Hasher } from './blake3-noble.ts'
 
-/** What we use of the file. A function that takes input bytes owns them and frees them; output bytes stay the caller's. */
+/**
+ * What we use of the file. A function that takes input bytes owns them and frees them; output bytes stay the
+ * caller's.
+ */
 interface Wasm {
   readonly memory: { readonly buffer: ArrayBuffer }
   hash(input: number, inputLength: number, out: number, outLength: number): void

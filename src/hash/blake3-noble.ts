@@ -1,5 +1,5 @@
-// BLAKE3 in plain JavaScript (@noble/hashes): the default wherever no WebAssembly may be compiled, and the shape that every
-// module behind `#blake3` has.
+// BLAKE3 in plain JavaScript (@noble/hashes): the default wherever no WebAssembly may be compiled, and the shape that
+// every module behind `#blake3` has.
 
 import { blake3 as noble } from '@noble/hashes/blake3.js'
 import { StepwellError } from '../error/stepwell-error.ts'
@@ -42,8 +42,8 @@ const js: Blake3 = {
   createHasher() {
     let hasher: ReturnType<typeof noble.create> | undefined = noble.create()
     const live = (): ReturnType<typeof noble.create> => {
-      if (hasher === undefined) throw new StepwellError('invalid_argument', 'this hasher is closed: its digest was taken')
-      return hasher
+      if (hasher !== undefined) return hasher
+      throw new StepwellError('invalid_argument', 'this hasher is closed: its digest was taken')
     }
     return {
       update(data) {

@@ -78,6 +78,9 @@ export class Cursor {
   }
 
   #take(page: readonly StoredEntry[]): void {
+    // Reading begins before the last entry is shifted, so the buffer is never empty in between: what was shifted goes here.
+    this.#buffer.splice(0, this.#first)
+    this.#first = 0
     for (const { seq, bytes } of page) {
       if (seq !== this.seq + 1) throw missing(this.seq + 1)
       const entry = decodeEntry(seq, bytes, this.hash)

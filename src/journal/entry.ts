@@ -1,7 +1,7 @@
 // One record of a run's journal: its kinds, its encoded form (docs/journal.md, format 1) and its place in the chain.
 
 import { StepwellError } from '../errors.ts'
-import { blake3 } from '../hash.ts'
+import { blake3, blake3Into } from '../hash.ts'
 import type { HostName } from '../host.ts'
 
 /** Stored words: a code is never reused. */
@@ -90,6 +90,7 @@ export interface Entry extends EntryDraft {
   readonly payload: Uint8Array
   /** The payload was removed after its retention; `payloadHash` still says what it was. */
   readonly trimmed: boolean
+  /** Of a trimmed payload. */
   readonly payloadHash: Uint8Array | undefined
   readonly hash: Uint8Array
 }
@@ -97,6 +98,9 @@ export interface Entry extends EntryDraft {
 // Scratch space of the encoder: used from start to end of one synchronous call, holds nothing between two.
 let scratch = new Uint8Array(4096)
 let view = new DataView(scratch.buffer)
+// Its first n bytes, by n: making a view costs as much as hashing a block, and headers are of few different lengths.
+let fronts: Uint8Array[] = []
+const MAX_FRONTS = 1024
 const utf8 = new TextEncoder()
 // A name may begin with U+FEFF, which a decoder takes for a byte order mark and drops.
 const fromUtf8 = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -107,11 +111,7 @@ const fromUtf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 export function encodeEntry(seq: number, draft: EntryDraft, previous: Uint8Array): { bytes: Uint8Array; hash: Uint8Array } {
   const { key, fingerprint } = draft
   const payload = draft.payload ?? noBytes
-  const needed = 256 + (key === undefined ? 0 : key.length * 3)
-  if (scratch.length < needed) {
-    scratch = new Uint8Array(needed * 2)
-    view = new DataView(scratch.buffer)
-  }
+  reserve(256 + (key === undefined ? 0 : key.length * 3))
   const out = scratch
   out.set(previous, 0)
   let at = HASH_BYTES
@@ -137,13 +137,13 @@ export function encodeEntry(seq: number, draft: EntryDraft, previous: Uint8Array
   }
   at = varint(out, at, payload.length)
   if (payload.length > 0) {
-    out.set(blake3(payload), at)
+    blake3Into(payload, out, at)
     at += HASH_BYTES
   }
-  const hash = blake3(out.subarray(0, at))
+  const hash = blake3(front(at))
   const headerLength = at - HASH_BYTES
   const bytes = new Uint8Array(headerLength + HASH_BYTES + payload.length)
-  bytes.set(out.subarray(HASH_BYTES, at), 0)
+  for (let i = 0; i < headerLength; i++) bytes[i] = out[HASH_BYTES + i] as number
   bytes.set(hash, headerLength)
   if (payload.length > 0) bytes.set(payload, headerLength + HASH_BYTES)
   return { bytes, hash }
@@ -172,40 +172,45 @@ function decode(seq: number, bytes: Uint8Array, previous: Uint8Array): Entry {
     throw corrupt(seq, 'its format byte is wrong')
   }
   const flags = bytes[2] as number
-  const reader: Reader = { bytes, at: 4 }
-  const storedSeq = readVarint(reader)
-  const generation = readVarint(reader)
-  const calls = readVarint(reader)
-  const attempt = readVarint(reader)
-  const at = readFloat(reader)
-  const due = (flags & DUE) === 0 ? undefined : readFloat(reader)
+  reader = 4
+  const storedSeq = readVarint(bytes)
+  const generation = readVarint(bytes)
+  const calls = readVarint(bytes)
+  const attempt = readVarint(bytes)
+  const at = readFloat(bytes)
+  const due = (flags & DUE) === 0 ? undefined : readFloat(bytes)
   let key: string | undefined
   let fingerprint: Uint8Array | undefined
   if ((flags & KEYED) !== 0) {
-    key = readText(reader)
-    fingerprint = take(reader, FINGERPRINT_BYTES)
+    key = readText(bytes)
+    fingerprint = take(bytes, FINGERPRINT_BYTES)
   }
-  const payloadLength = readVarint(reader)
-  const payloadHash = payloadLength > 0 ? take(reader, HASH_BYTES) : undefined
-  const headerLength = reader.at
-  const hash = take(reader, HASH_BYTES)
+  const payloadLength = readVarint(bytes)
+  const payloadHashAt = reader
+  if (payloadLength > 0) skip(bytes, HASH_BYTES)
+  const headerLength = reader
+  const hash = take(bytes, HASH_BYTES)
+  const payloadAt = reader
 
-  if (scratch.length < headerLength + HASH_BYTES) {
-    scratch = new Uint8Array((headerLength + HASH_BYTES) * 2)
-    view = new DataView(scratch.buffer)
-  }
+  reserve(headerLength + 2 * HASH_BYTES)
   scratch.set(previous, 0)
-  scratch.set(bytes.subarray(0, headerLength), HASH_BYTES)
-  if (!same(blake3(scratch.subarray(0, headerLength + HASH_BYTES)), hash)) {
-    throw corrupt(seq, 'its hash does not continue the chain')
-  }
+  for (let i = 0; i < headerLength; i++) scratch[HASH_BYTES + i] = bytes[i] as number
+  const end = headerLength + HASH_BYTES
+  blake3Into(front(end), scratch, end)
+  if (!isAt(hash, scratch, end)) throw corrupt(seq, 'its hash does not continue the chain')
   if (storedSeq !== seq) throw corrupt(seq, `it says it is entry ${storedSeq}`)
 
   const trimmed = (flags & TRIMMED) !== 0
-  const rest = bytes.length - reader.at
+  const rest = bytes.length - payloadAt
   if (rest !== (trimmed ? 0 : payloadLength)) throw corrupt(seq, 'its payload has another length')
-  const payload = rest > 0 ? bytes.subarray(reader.at) : noBytes
-  if (rest > 0 && !same(blake3(payload), payloadHash as Uint8Array)) throw corrupt(seq, 'its payload was changed')
+  const payload = rest > 0 ? bytes.subarray(payloadAt) : noBytes
+  if (rest > 0) {
+    blake3Into(payload, scratch, 0)
+    for (let i = 0; i < HASH_BYTES; i++) {
+      if (scratch[i] !== bytes[payloadHashAt + i]) throw corrupt(seq, 'its payload was changed')
+    }
+  }
+  const payloadHash = trimmed && payloadLength > 0 ? bytes.subarray(payloadHashAt, payloadHashAt + HASH_BYTES) : undefined
 
   const kind = kindNames[bytes[1] as number]
   const host = hostNames[bytes[3] as number]
@@ -214,27 +219,48 @@ function decode(seq: number, bytes: Uint8Array, previous: Uint8Array): Entry {
       details: { seq, kind: bytes[1] as number },
     })
   }
-  return {
-    seq, kind, host, generation, calls, attempt, at, payload, payloadHash, trimmed, hash,
-    prompt: (flags & PROMPT) !== 0, grouped: (flags & GROUPED) !== 0, blob: (flags & BLOB) !== 0,
-    ...(due === undefined ? undefined : { due }),
-    ...(key === undefined ? undefined : { key, fingerprint: fingerprint as Uint8Array }),
+  const prompt = (flags & PROMPT) !== 0
+  const grouped = (flags & GROUPED) !== 0
+  const blob = (flags & BLOB) !== 0
+  // One literal for each of the two usual shapes: spreading what is optional into it took longer than all the rest of the parsing.
+  if (key === undefined) {
+    const entry: Entry = { seq, kind, host, generation, calls, attempt, at, payload, payloadHash, trimmed, hash, prompt, grouped, blob }
+    return due === undefined ? entry : { ...entry, due }
   }
+  const entry: Entry = {
+    seq, kind, host, generation, calls, attempt, at, payload, payloadHash, trimmed, hash, prompt, grouped, blob,
+    key, fingerprint: fingerprint as Uint8Array,
+  }
+  return due === undefined ? entry : { ...entry, due }
+}
+
+function reserve(bytes: number): void {
+  if (scratch.length >= bytes) return
+  scratch = new Uint8Array(bytes * 2)
+  view = new DataView(scratch.buffer)
+  fronts = []
+}
+
+/** The first `length` bytes of the scratch space. */
+function front(length: number): Uint8Array {
+  return length < MAX_FRONTS ? (fronts[length] ??= scratch.subarray(0, length)) : scratch.subarray(0, length)
+}
+
+function isAt(part: Uint8Array, whole: Uint8Array, at: number): boolean {
+  for (let i = 0; i < part.length; i++) if (part[i] !== whole[at + i]) return false
+  return true
 }
 
 /** The chain hash and the time that an encoded entry claims, unverified: for comparing heads, and for what continues it. */
 export function claim(bytes: Uint8Array): { readonly hash: Uint8Array; readonly at: number } {
   const flags = bytes[2] as number
-  const reader: Reader = { bytes, at: 4 }
-  for (let i = 0; i < 4; i++) readVarint(reader)
-  const at = readFloat(reader)
-  if ((flags & DUE) !== 0) reader.at += 8
-  if ((flags & KEYED) !== 0) {
-    const length = readVarint(reader)
-    reader.at += length + FINGERPRINT_BYTES
-  }
-  if (readVarint(reader) > 0) reader.at += HASH_BYTES
-  return { at, hash: take(reader, HASH_BYTES) }
+  reader = 4
+  for (let i = 0; i < 4; i++) readVarint(bytes)
+  const at = readFloat(bytes)
+  if ((flags & DUE) !== 0) skip(bytes, 8)
+  if ((flags & KEYED) !== 0) skip(bytes, readVarint(bytes) + FINGERPRINT_BYTES)
+  if (readVarint(bytes) > 0) skip(bytes, HASH_BYTES)
+  return { at, hash: take(bytes, HASH_BYTES) }
 }
 
 function corrupt(seq: number, why: string): StepwellError {
@@ -277,16 +303,14 @@ function text(out: Uint8Array, at: number, value: string): number {
   return at + encoded.length
 }
 
-interface Reader {
-  readonly bytes: Uint8Array
-  at: number
-}
+// Where the next field of the entry that is being decoded begins.
+let reader = 0
 
-function readVarint(reader: Reader): number {
+function readVarint(bytes: Uint8Array): number {
   let value = 0
   let scale = 1
   for (let i = 0; i < 8; i++) {
-    const byte = reader.bytes[reader.at++]
+    const byte = bytes[reader++]
     if (byte === undefined) throw new RangeError('end of entry')
     value += (byte & 127) * scale
     if (byte < 128) return value
@@ -296,37 +320,41 @@ function readVarint(reader: Reader): number {
 }
 
 const floatView = new DataView(new ArrayBuffer(8))
-function readFloat(reader: Reader): number {
-  for (let i = 0; i < 8; i++) floatView.setUint8(i, reader.bytes[reader.at + i] as number)
-  if (reader.at + 8 > reader.bytes.length) throw new RangeError('end of entry')
-  reader.at += 8
+function readFloat(bytes: Uint8Array): number {
+  const at = reader
+  skip(bytes, 8)
+  for (let i = 0; i < 8; i++) floatView.setUint8(i, bytes[at + i] as number)
   return floatView.getFloat64(0, true)
 }
 
-function take(reader: Reader, length: number): Uint8Array {
-  const end = reader.at + length
-  if (end > reader.bytes.length) throw new RangeError('end of entry')
-  const part = reader.bytes.subarray(reader.at, end)
-  reader.at = end
-  return part
+function skip(bytes: Uint8Array, length: number): void {
+  reader += length
+  if (reader > bytes.length) throw new RangeError('end of entry')
 }
 
-function readText(reader: Reader): string {
-  const length = readVarint(reader)
-  const end = reader.at + length
-  if (end > reader.bytes.length) throw new RangeError('end of entry')
+function take(bytes: Uint8Array, length: number): Uint8Array {
+  const from = reader
+  skip(bytes, length)
+  return bytes.subarray(from, reader)
+}
+
+// Character codes of a short text: one call that makes a flat string. Adding up characters makes a rope, which the first use as a
+// key of a Map flattens again.
+const codes: number[] = []
+
+function readText(bytes: Uint8Array): string {
+  const length = readVarint(bytes)
+  const from = reader
+  skip(bytes, length)
   if (length < 64) {
-    let value = ''
-    let i = reader.at
-    for (; i < end; i++) {
-      const code = reader.bytes[i] as number
+    codes.length = length
+    let i = 0
+    for (; i < length; i++) {
+      const code = bytes[from + i] as number
       if (code > 127) break
-      value += String.fromCharCode(code)
+      codes[i] = code
     }
-    if (i === end) {
-      reader.at = end
-      return value
-    }
+    if (i === length) return String.fromCharCode.apply(undefined, codes)
   }
-  return fromUtf8.decode(take(reader, length))
+  return fromUtf8.decode(bytes.subarray(from, reader))
 }

@@ -179,6 +179,17 @@ const commit: SceneCase[] = [
     await refused(scene, store, { expect: { kind: 'head', epoch: 1, seq: 2, inbox: 2 }, require }, 'seq')
     await refused(scene, store, { expect: { kind: 'head', epoch: 1, seq: 1, inbox: 2 }, require }, 'inbox')
     await refused(scene, store, { expect: { kind: 'head', epoch: 1, seq: 1, inbox: 0 }, require }, 'missing')
+    // The same for a handle that made the last commit it knows of, and then others came.
+    await commits(store, head(1, { entries: [entry(2)] }))
+    const late: Batch = { ...head(2, { entries: [entry(3)], row: row(), require }), expect: { kind: 'head', epoch: 1, seq: 2, inbox: 0 } }
+    await refused(scene, store, late, 'missing')
+    await commits(await scene.open(), { expect: { kind: 'exists' }, post: [text('m')] })
+    await refused(scene, store, late, 'inbox')
+    await commits(await scene.open(), head(2, { entries: [entry(3, 'other')] }))
+    await refused(scene, store, { ...late, require: [] }, 'seq')
+    await refused(scene, store, late, 'seq')
+    await commits(await scene.open(), head(3, { row: row({ epoch: 2 }) }))
+    await refused(scene, store, late, 'epoch')
   } },
   { id: 'G5', title: 'a batch that is illegal in its last part writes nothing', run: async (scene) => {
     const store = await scene.open()

@@ -43,10 +43,13 @@ function scene(harness: StoreHarness, others: readonly string[]): Scene {
   return { harness, runId, others, open: () => harness.open(runId) }
 }
 
+/** A case makes some hundreds of commits at most; a machine that is busy may take seconds for them. */
+const timeoutMs = 60_000
+
 /** Binds the suite to a runner: `bindStoreContract(describe, it, () => harness)`, with a fresh harness for every case. */
 export function bindStoreContract(
   describe: (name: string, body: () => void) => unknown,
-  it: (name: string, body: () => Promise<void>) => unknown,
+  it: (name: string, body: () => Promise<void>, timeoutMs: number) => unknown,
   harness: () => MaybePromise<StoreHarness>,
 ): void {
   describe('the store contract', () => {
@@ -58,7 +61,7 @@ export function bindStoreContract(
         } finally {
           await fresh.cleanup()
         }
-      })
+      }, timeoutMs)
     }
   })
 }

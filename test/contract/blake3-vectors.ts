@@ -40,5 +40,7 @@ export const blake3Vectors: readonly (readonly [length: number, digest: string])
 ]
 
 export function vectorInput(length: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length }, (_, i) => i % 251)
+  const input = new Uint8Array(length)
+  for (let i = 0; i < length; i++) input[i] = i % 251
+  return input
 }

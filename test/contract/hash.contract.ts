@@ -1,7 +1,17 @@
 // BLAKE3 on any host: the official vectors, pieces, and the facade's own promises. Bound for each host.
 
 import { describe, expect, test } from 'vitest'
-import { backend, blake3, blake3Into, createHasher, equalBytes, fromHex, hashParts, hex, loadFast } from '../../src/hash.ts'
+import {
+  backend,
+  blake3,
+  blake3Into,
+  createHasher,
+  equalBytes,
+  fromHex,
+  hashParts,
+  hex,
+  loadFast,
+} from '../../src/hash.ts'
 import type { Blake3 } from '../../src/hash/blake3-noble.ts'
 import { blake3Vectors, vectorInput } from './blake3-vectors.ts'
 
@@ -12,6 +22,9 @@ export interface HashHost {
   /** Every way that can be had on this host: all must give the same digests. */
   readonly ways: Readonly<Record<string, () => Promise<Blake3 | undefined>>>
 }
+
+/** For a busy machine. */
+const SLOW = 60_000
 
 const usage = { code: 'invalid_argument', kind: 'usage' }
 
@@ -29,42 +42,64 @@ export function hashContract(host: HashHost): void {
       expect(hex(blake3(vectorInput(100)))).toBe(before)
     })
 
-    test('G4: the official vectors, whole, into a place, and in pieces', () => {
-      expect(blake3Vectors).toHaveLength(35)
-      for (const [length, digest] of blake3Vectors) {
-        const input = vectorInput(length)
-        expect(hex(blake3(input))).toBe(digest)
-        const out = new Uint8Array(40).fill(7)
-        blake3Into(input, out, 5)
-        expect(hex(out.subarray(5, 37))).toBe(digest)
-        expect([...out.subarray(0, 5), ...out.subarray(37)]).toEqual(Array(8).fill(7))
-        for (const piece of [1 + Math.floor(length / 3), 1000]) expect(hex(inPieces(createHasher(), input, piece))).toBe(digest)
-      }
-    })
+    test(
+      'G4: the official vectors, whole, into a place, and in pieces',
+      () => {
+        expect(blake3Vectors).toHaveLength(35)
+        for (const [length, digest] of blake3Vectors) {
+          const input = vectorInput(length)
+          expect(hex(blake3(input))).toBe(digest)
+          const out = new Uint8Array(40).fill(7)
+          blake3Into(input, out, 5)
+          expect(hex(out.subarray(5, 37))).toBe(digest)
+          expect([...out.subarray(0, 5), ...out.subarray(37)]).toEqual(Array(8).fill(7))
+          for (const piece of [1 + Math.floor(length / 3), 1000])
+            expect(hex(inPieces(createHasher(), input, piece))).toBe(digest)
+        }
+      },
+      SLOW,
+    )
 
     for (const [way, open] of Object.entries(host.ways)) {
-      test(`G4: official vectors, by ${way}`, async () => {
-        const it = await open()
-        if (it === undefined) throw new Error(`${way} can't be had here`)
-        for (const [length, digest] of blake3Vectors) {
-          expect(hex(it.hash(vectorInput(length)))).toBe(digest)
-          expect(hex(inPieces(it.createHasher(), vectorInput(length), 777))).toBe(digest)
-        }
-      })
+      test(
+        `G4: official vectors, by ${way}`,
+        async () => {
+          const it = await open()
+          if (it === undefined) throw new Error(`${way} can't be had here`)
+          for (const [length, digest] of blake3Vectors) {
+            expect(hex(it.hash(vectorInput(length)))).toBe(digest)
+            expect(hex(inPieces(it.createHasher(), vectorInput(length), 777))).toBe(digest)
+          }
+        },
+        SLOW,
+      )
 
-      test(`G4: the same digests by ${way} as by the host's own way, at every edge`, async () => {
-        const it = await open()
-        for (const length of edges) {
-          const input = vectorInput(length)
-          const digest = hex(blake3(input))
-          expect(it && hex(it.hash(input))).toBe(digest)
-          expect(it && hex(inPieces(it.createHasher(), input, 100_000))).toBe(digest)
-        }
-      })
+      test(
+        `G4: the same digests by ${way} as by the host's own way, at every edge`,
+        async () => {
+          const it = await open()
+          for (const length of edges) {
+            const input = vectorInput(length)
+            const digest = hex(blake3(input))
+            expect(it && hex(it.hash(input))).toBe(digest)
+            expect(it && hex(inPieces(it.createHasher(), input, 100_000))).toBe(digest)
+          }
+        },
+        SLOW,
+      )
 
       test(`G4: ${way} takes bytes only, and a hasher once`, async () => {
         const it = await open()
-        for (const wrong of ['abc', [1, 2], new ArrayBuffer(2), new DataView(new ArrayBuffer(2)), new Int8Array(2), undefined, null, { length: 1 }]) {
+        for (const wrong of [
+          'abc',
+          [1, 2],
+          new ArrayBuffer(2),
+          new DataView(new ArrayBuffer(2)),
+          new Int8Array(2),
+          undefined,
+          null,
+          { length: 1 },
+        ]) {
           expect(() => it?.hash(wrong as never)).toThrow(expect.objectContaining(usage))
           const hasher = it?.createHasher()
           expect(() => hasher?.update(wrong as never)).toThrow(expect.objectContaining(usage))
@@ -94,13 +129,17 @@ export function hashContract(host: HashHost): void {
       }
     })
 
-    test('G4: many hashers at once do not disturb each other', () => {
-      const hashers = blake3Vectors.map(() => createHasher())
-      for (let from = 0; from < 102_400; from += 10_000) {
-        blake3Vectors.forEach(([length], i) => hashers[i]?.update(vectorInput(length).subarray(from, from + 10_000)))
-      }
-      expect(hashers.map((hasher) => hex(hasher.digest()))).toEqual(blake3Vectors.map(([, digest]) => digest))
-    })
+    test(
+      'G4: many hashers at once do not disturb each other',
+      () => {
+        const hashers = blake3Vectors.map(() => createHasher())
+        for (let from = 0; from < 102_400; from += 10_000) {
+          blake3Vectors.forEach(([length], i) => hashers[i]?.update(vectorInput(length).subarray(from, from + 10_000)))
+        }
+        expect(hashers.map((hasher) => hex(hasher.digest()))).toEqual(blake3Vectors.map(([, digest]) => digest))
+      },
+      SLOW,
+    )
 
     partsContract()
   })
@@ -109,9 +148,36 @@ export function hashContract(host: HashHost): void {
 function partsContract(): void {
   test('G15: parts are length-prefixed and typed: no two lists of parts give one digest', () => {
     const lists: (string | Uint8Array | number)[][] = [
-      [], [''], ['', ''], ['ab', 'c'], ['a', 'bc'], ['abc'], ['a', 'b', 'c'], [new Uint8Array([97]), 'bc'], ['1'], [1], [new Uint8Array([1])],
-      [0], [1, 1], [11], [0.5], [-1], [2 ** 53], ['\ud800'], ['\udc00'], ['\ufffd'], ['é'], ['e\u0301'], ['😀'], ['\ud83d', '\ude00'],
-      ['x'.repeat(300)], ['x'.repeat(299), 'x'], ['x'.repeat(300) + '\ud800'], ['x'.repeat(300) + '\ufffd'], [new Uint8Array(70_000)], [new Uint8Array(69_999)],
+      [],
+      [''],
+      ['', ''],
+      ['ab', 'c'],
+      ['a', 'bc'],
+      ['abc'],
+      ['a', 'b', 'c'],
+      [new Uint8Array([97]), 'bc'],
+      ['1'],
+      [1],
+      [new Uint8Array([1])],
+      [0],
+      [1, 1],
+      [11],
+      [0.5],
+      [-1],
+      [2 ** 53],
+      ['\ud800'],
+      ['\udc00'],
+      ['\ufffd'],
+      ['é'],
+      ['e\u0301'],
+      ['😀'],
+      ['\ud83d', '\ude00'],
+      ['x'.repeat(300)],
+      ['x'.repeat(299), 'x'],
+      ['x'.repeat(300) + '\ud800'],
+      ['x'.repeat(300) + '\ufffd'],
+      [new Uint8Array(70_000)],
+      [new Uint8Array(69_999)],
     ]
     const digests = lists.map((parts) => hex(hashParts('stepwell.test', ...parts)))
     expect(new Set(digests).size).toBe(lists.length)
@@ -122,10 +188,43 @@ function partsContract(): void {
 
   test('G15: the layout of hashParts never changes', () => {
     const bytes = [
-      1, 4, 0, 0, 0, 116, 101, 115, 116, // domain "test"
-      1, 2, 0, 0, 0, 0xc3, 0xa9, // "é"
-      2, 3, 0, 0, 0, 1, 2, 3, // bytes
-      3, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f, // 1.5
+      1,
+      4,
+      0,
+      0,
+      0,
+      116,
+      101,
+      115,
+      116, // domain "test"
+      1,
+      2,
+      0,
+      0,
+      0,
+      0xc3,
+      0xa9, // "é"
+      2,
+      3,
+      0,
+      0,
+      0,
+      1,
+      2,
+      3, // bytes
+      3,
+      8,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0xf8,
+      0x3f, // 1.5
     ]
     expect(hex(hashParts('test', 'é', new Uint8Array([1, 2, 3]), 1.5))).toBe(hex(blake3(Uint8Array.from(bytes))))
   })
@@ -154,7 +253,8 @@ function partsContract(): void {
     expect(fromHex(hex(all))).toEqual(all)
     expect(fromHex(hex(all).toUpperCase())).toEqual(all)
     expect(hex(new Uint8Array(0))).toBe('')
-    for (const wrong of ['0', 'zz', '0x', ' 00', '00\n', 12, undefined]) expect(() => fromHex(wrong as never)).toThrow(expect.objectContaining(usage))
+    for (const wrong of ['0', 'zz', '0x', ' 00', '00\n', 12, undefined])
+      expect(() => fromHex(wrong as never)).toThrow(expect.objectContaining(usage))
   })
 }
 

@@ -12,10 +12,10 @@ describe('a browser that is killed', () => {
 
   beforeAll(async () => {
     site = await openSite()
-  })
+  }, 60_000)
   afterAll(async () => {
     await site.close()
-  })
+  }, 60_000)
   beforeEach(async () => {
     profile = await freshProfile()
   })
@@ -23,7 +23,7 @@ describe('a browser that is killed', () => {
     await browser?.close()
     browser = undefined
     await profile.remove()
-  })
+  }, 60_000)
 
   const start = async (): Promise<Tab> => {
     browser = await launch(profile.path)

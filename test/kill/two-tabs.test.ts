@@ -18,7 +18,7 @@ describe('two tabs of one browser', () => {
     await browser.close()
     await site.close()
     await profile.remove()
-  })
+  }, 60_000)
 
   const actsOf = (runId: string): Site['acts'] => site.acts.filter((act) => act.runId === runId)
 

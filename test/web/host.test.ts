@@ -36,7 +36,7 @@ describe('the browser host port', () => {
     expect(await late).toBe(5_000)
   })
 
-  test('quiesce in a loop costs microseconds, and lets timers run', async () => {
+  test('quiesce in a loop costs microseconds, not the 4 ms of a nested timer, and lets timers run', async () => {
     let ticks = 0
     const timer = setInterval(() => ticks++, 5)
     const turns = 20_000
@@ -45,7 +45,10 @@ describe('the browser host port', () => {
     const ms = performance.now() - from
     clearInterval(timer)
     console.info(`quiesce: ${((ms * 1000) / turns).toFixed(1)} µs a turn, ${ticks} ticks of 5 ms in ${ms.toFixed(0)} ms`)
-    expect((ms * 1000) / turns).toBeLessThan(100)
+    const nested = performance.now()
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setTimeout(resolve, 0))
+    // Against the machine's own speed at this moment: other tests may be running beside it.
+    expect(ms / turns).toBeLessThan((performance.now() - nested) / 50 / 8)
     expect(ticks).toBeGreaterThan(0)
   })
 

@@ -141,7 +141,7 @@ describe('two hosts over one database', () => {
     const name = freshName()
     const limits = { recoveryMs: 300 }
     const a = await open({ name, workflows: [flow], limits })
-    expect(logs.filter(({ message }) => message.includes('no Web Locks'))).toHaveLength(1)
+    expect(logs.filter(({ message }) => message.includes('no Web Locks here'))).toHaveLength(1)
     const run = await a.start(flow, null)
     await gates[0]?.reached()
     const b = await open({ name, workflows: [flow], limits: { recoveryMs: 60_000 } })

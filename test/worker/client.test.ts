@@ -1,5 +1,5 @@
 import { env, withExports } from 'cloudflare:workers'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { BlobRef, type Client, isStepwellError, StepwellError } from '../../src/index.ts'
 import type { RunRpc } from '../../worker/rpc.ts'
 import { hasStatus, inRun, nothing, stored, until } from './objects.ts'
@@ -318,4 +318,23 @@ test('a call whose error is retryable is repeated with a new stub; one that is o
 test('a worker and an object of different protocols say so, and it passes', async () => {
   const answer = await inRun(unique(), ({ object }) => object.summary(2))
   expect(answer).toMatchObject({ ok: false, error: { code: 'store_unavailable', retryable: true } })
+})
+
+test('Z-034: what is logged never holds a payload', async () => {
+  const logged: string[] = []
+  const spies = (['debug', 'info', 'log', 'warn', 'error'] as const).map((level) => vi.spyOn(console, level).mockImplementation((...args) => { logged.push(JSON.stringify(args)) }))
+  try {
+    const canary = 'canary-4711'
+    const run = await client.start('echo', { canary })
+    await run.result()
+    await error(client.start('strict', { email: canary }))
+    const buggy = await client.start('buggy', canary)
+    await hasStatus(buggy, 'blocked')
+    await buggy.cancel()
+    await error((await client.start('failing', canary)).result())
+    expect(logged.join('\n')).toContain('blocked (workflow_bug)')
+    expect(logged.join('\n')).not.toContain(canary)
+  } finally {
+    for (const spy of spies) spy.mockRestore()
+  }
 })

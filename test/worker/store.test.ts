@@ -175,24 +175,28 @@ describe('the SQLite store in a Durable Object', () => {
       }
     }))
 
-  it('G5: the alarm is taken back with the transaction', () =>
+  it('G5: the alarm is taken back with the transaction, and set again by the next commit', () =>
     inObject(async (storage) => {
+      let isFatal = false
       const late = patched(storage, { transactionSync: (run) => storage.transactionSync(() => {
-        run()
-        throw new Error('after everything')
+        const result = run()
+        if (isFatal) throw new Error('after everything')
+        return result
       }) })
-      createSqliteStore(storage, 'run-1').commit(started(1))
-      await storage.sync()
-      for (const wakeAt of [5e12, null]) {
-        const store = createSqliteStore(late, 'run-1')
-        expect(() => store.commit(head(1, { row: row({ wakeAt }), entries: [entry(2)] }))).toThrow(code('store_unavailable'))
-        expect(await storage.getAlarm()).toBe(8e12)
+      const store = createSqliteStore(late, 'run-1')
+      store.commit(started(1))
+      let armed: number | null = 8e12
+      for (const wakeAt of [5e12, null, 6e12]) {
+        const batch = head(1, { row: row({ wakeAt }) })
+        isFatal = true
+        expect(() => store.commit(batch)).toThrow(code('store_unavailable'))
+        expect(await storage.getAlarm()).toBe(armed)
+        expect(store.read()?.wakeAt).toBe(armed)
+        isFatal = false
+        expect(store.commit(batch)).toEqual({ kind: 'committed' })
+        expect(await storage.getAlarm()).toBe(wakeAt)
+        armed = wakeAt
       }
-      const store = createSqliteStore(storage, 'run-1')
-      expect(store.read()?.wakeAt).toBe(8e12)
-      expect(store.last()?.seq).toBe(1)
-      store.commit(head(1, { row: row() }))
-      expect(await storage.getAlarm()).toBe(null)
     }))
 
   it('G29: an alarm that stands is not set again, one that fired is', () =>
