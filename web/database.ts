@@ -27,6 +27,8 @@ export interface Turn<T> {
   store(name: StoreName): IDBObjectStore
   /** Calls `then` with the result. What it throws aborts the transaction and is what the caller gets. */
   on<R>(request: IDBRequest<R>, then: (result: R) => void): void
+  /** Notes a request that changes something: `finish` waits for it. */
+  write(request: IDBRequest): void
   /** Every request is made: commit explicitly, and answer `value` once it is complete. */
   finish(value: T): void
   /** Undo whatever was asked for and answer `value`. */
@@ -115,7 +117,7 @@ class Connection implements Database {
       throw writeError(this.name, error)
     }
     return this.write<void>(['item'], { durability: 'strict', onAbort }, (turn) => {
-      turn.store('item').put(value, key)
+      turn.write(turn.store('item').put(value, key))
       turn.finish()
     })
   }
@@ -279,17 +281,29 @@ function run<T>(tx: IDBTransaction, work: (turn: Turn<T>) => void, onAbort: Writ
         abort(() => reject(failure))
       }
     }
+    /**
+     * Only when every request has succeeded, which the last one's success shows, since they run in order. In Firefox 153 a
+     * request that fails after commit() aborts nothing: the others are committed without it, and `complete` fires.
+     */
+    const commit = (): void => {
+      tx.commit()
+      isCommitting = true
+    }
+    let last: IDBRequest | undefined
     const turn: Turn<T> = {
       store: (name) => tx.objectStore(name),
       on: (request, then) => {
         request.onsuccess = () => guard(() => then(request.result))
       },
+      write: (request) => {
+        last = request
+      },
       finish: (value) => {
-        tx.commit()
-        isCommitting = true
-        // The only proof of a write is `complete` (platform fact 73). What was read is known already.
+        // What was read is known already; of a write, `complete` is the only proof (platform fact 73).
         if (tx.mode === 'readonly') resolve(value)
         else tx.oncomplete = () => resolve(value)
+        if (last === undefined || last.readyState === 'done') commit()
+        else last.onsuccess = () => guard(commit)
       },
       refuse: (value) => abort(() => resolve(value)),
     }

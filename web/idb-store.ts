@@ -125,9 +125,9 @@ class IdbStore implements RunStore {
       throw writeError(this.#database.name, error)
     }
     return this.#database.write<void>(['run', 'entry', 'side'], { durability: 'strict', onAbort }, (turn) => {
-      turn.store('run').delete(this.runId)
-      turn.store('entry').delete(this.#entriesAfter(0))
-      turn.store('side').delete(IDBKeyRange.bound([this.runId], [this.runId, []]))
+      turn.write(turn.store('run').delete(this.runId))
+      turn.write(turn.store('entry').delete(this.#entriesAfter(0)))
+      turn.write(turn.store('side').delete(IDBKeyRange.bound([this.runId], [this.runId, []])))
       turn.finish()
     })
   }
@@ -184,7 +184,7 @@ class IdbStore implements RunStore {
   }
 
   #append(turn: Turn<CommitAnswer | undefined>, entries: readonly StoredEntry[]): void {
-    for (const entry of entries) turn.store('entry').add(entry, [this.runId, entry.seq])
+    for (const entry of entries) turn.write(turn.store('entry').add(entry, [this.runId, entry.seq]))
   }
 
   #write(turn: Turn<CommitAnswer | undefined>, batch: Batch, run: StoredRun | undefined): { born: string | undefined; posted: readonly number[] } {
@@ -196,13 +196,13 @@ class IdbStore implements RunStore {
     const born = run?.born ?? (row && randomName())
     if (row !== undefined && born !== undefined) {
       const next: StoredRun = { runId, epoch: row.epoch, inbox, wakeAt: row.wakeAt, record: row.record, born }
-      turn.store('run').put(next)
+      turn.write(turn.store('run').put(next))
     } else if (run !== undefined && posted.length > 0) {
-      turn.store('run').put({ ...run, inbox } satisfies StoredRun)
+      turn.write(turn.store('run').put({ ...run, inbox } satisfies StoredRun))
     }
     const put = (table: Table, key: string, value: Uint8Array | null): void => {
-      if (value === null) turn.store('side').delete([runId, table, key])
-      else turn.store('side').put({ key, value } satisfies SideRow, [runId, table, key])
+      const side = turn.store('side')
+      turn.write(value === null ? side.delete([runId, table, key]) : side.put({ key, value } satisfies SideRow, [runId, table, key]))
     }
     for (const n of take) put('inbox', inboxKey(n), null)
     for (const [i, message] of post.entries()) put('inbox', inboxKey(before + i + 1), message)

@@ -22,7 +22,7 @@ export interface EdgeReach {
 
 const random = (bytes: number): Uint8Array => crypto.getRandomValues(new Uint8Array(bytes))
 
-/** A start's object, and whether its id is new for certain. Throws `not_registered`, `invalid_id`, `invalid_token`. */
+/** The run that a start asks for. Throws `not_registered`, `invalid_id`, `invalid_token`. */
 export function callStart(reach: EdgeReach, workflow: string, options: Where & { readonly id?: string; readonly token?: string }): RunCaller {
   if (!reach.registry.has(workflow)) throw new StepwellError('not_registered', `this host knows no workflow named ${JSON.stringify(String(workflow).slice(0, 80))}`)
   return new RunCaller(reach.namespace, startId(workflow, options, random), options)

@@ -28,8 +28,8 @@ export interface RunConfig<Env> {
   readonly limits: Limits
 }
 
-/** Blobs that no run ever referred to go when nothing was added for so long. */
-const ORPHAN_MS = 24 * 3_600_000
+/** Blobs that no start refers to go when nothing was added for so long. */
+const DAY_MS = 24 * 3_600_000
 /** A cancel waits so long for the run's end before it answers. */
 const CANCEL_WAIT_MS = 1000
 const BACKOFF_MS = 1000
@@ -45,7 +45,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
   readonly #host: EdgeHost = createHost()
   #store: SqliteStore | undefined
   #driver: Driver | undefined
-  /** Whoever waits for the run to change. */
+  /** Whoever waits for the run's end. Told when a drive is over and not at every commit, which a step should not pay for. */
   readonly #watchers = new Set<() => void>()
   /** Drives in a row that the store or the configuration has stopped. */
   #failures = 0
@@ -148,7 +148,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       const answer = store.commit({ expect: { kind: 'none' }, rows: missing })
       if (answer.kind !== 'committed') throw new StepwellError('store_unavailable', `run ${store.runId}: a blob could not be stored`)
       // In the turn of the commit, so that there are never chunks that nobody sweeps.
-      if (row === undefined) await store.arm(this.#host.now() + ORPHAN_MS)
+      if (row === undefined) await store.arm(this.#host.now() + DAY_MS)
       this.#touch(store)
       return null
     })
@@ -162,29 +162,38 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     this.#host.entered()
     const store = this.#open()
     store.alarmFired()
+    const isDriving = this.#driver?.isDriving === true
     let row: RunRow | undefined
-    let record: RunRecord | undefined
+    let isDue = isDriving
     try {
       row = store.read()
-      record = row === undefined ? undefined : decodeRecord(row)
+      if (row !== undefined && !isDriving) isDue = this.#isDue(store, row, decodeRecord(row))
     } catch (error) {
       this.#log('error', 'the run can\'t be read', error)
       // A damaged row needs a person; one of a newer version needs a deploy; a store that does not answer needs time.
       if (!isStepwellError(error) || error.kind !== 'integrity') await store.arm(this.#host.now() + this.#backoff())
-      else if (error.code === 'format_too_new') await store.arm(this.#host.now() + ORPHAN_MS)
+      else if (error.code === 'format_too_new') await store.arm(this.#host.now() + DAY_MS)
       return
     }
-    // Nothing ever started here: what there is are blobs that no start referred to in time.
-    if (row === undefined || record === undefined) return store.destroy()
-    const isDriving = this.#driver?.isDriving === true
-    if (!isDriving && !this.#isDue(store, row, record)) {
+    if (row === undefined) return this.#sweep(store)
+    if (!isDue) {
       if (row.wakeAt !== null) await store.arm(row.wakeAt)
       return
     }
     // While a drive goes on, ever more rarely: at the worst, a crash costs as much time again as the drive has already taken.
     if (!isDriving) this.#alarms = 0
     await store.arm(this.#host.now() + this.#config.limits.recoveryMs * 2 ** Math.min(3, this.#alarms++))
-    this.#touch(store)
+    if (!isDriving) this.#poke(store)
+  }
+
+  /** Nothing ever started here: what there is are blobs that no start referred to in time. */
+  async #sweep(store: SqliteStore): Promise<void> {
+    try {
+      await store.destroy()
+    } catch (error) {
+      this.#log('error', 'blobs of a run that was never started can\'t be removed', error)
+      await store.arm(this.#host.now() + this.#backoff())
+    }
   }
 
   async #answer<T>(protocol: number, run: (store: SqliteStore) => Promise<T>): Promise<Answer<T>> {
@@ -226,7 +235,6 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     }
     return (this.#driver = new Driver({
       store, host: this.#host, registry: this.#config.registry, services, limits: this.#config.limits, takesEpoch: false,
-      changed: () => this.#notify(),
     }))
   }
 
@@ -282,7 +290,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
   }
 
   async #after(store: SqliteStore, end: DriveEnd): Promise<void> {
-    this.#notify()
+    for (const watcher of this.#watchers) watcher()
     if (end.kind === 'unavailable') return this.#retry(store, end.error)
     this.#failures = 0
     if (end.kind === 'blocked') this.#wasUnblocked = true
@@ -312,12 +320,12 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       const record = decodeRecord(row)
       const left = until - this.#host.now()
       if (isEnded(record.status) || left <= 0) return record
-      await this.#change(left)
+      await this.#driven(left)
     }
   }
 
-  /** The next change, or `ms` later. */
-  #change(ms: number): Promise<void> {
+  /** The end of a drive, or `ms` later. */
+  #driven(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
         this.#watchers.delete(done)
@@ -327,10 +335,6 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       const timer = this.#host.timer(ms, done)
       this.#watchers.add(done)
     })
-  }
-
-  #notify(): void {
-    for (const watcher of this.#watchers) watcher()
   }
 
   #log(level: 'warn' | 'error', message: string, error: unknown): void {

@@ -25,15 +25,14 @@ export const digest = workflow({
 }, async (ctx, { files, chunkBytes }) => {
   const digests = await ctx.map('files', files, { concurrency: 2 }, async (ctx, { blob }) => {
     const chunks = await ctx.map('chunks', cut(blob, chunkBytes), { concurrency: 4 }, (ctx, piece) =>
-      ctx.step('hash', async (call) => {
-        const { blob, offset, length } = call.input
+      ctx.step('hash', async ({ input: { blob, offset, length }, readBlob, progress, abortSignal }) => {
         const hasher = createHasher()
         for (let done = 0; done < length;) {
-          call.abortSignal.throwIfAborted()
-          const part = await call.readBlob(blob, { offset: offset + done, length: Math.min(length - done, MiB / 4) })
+          abortSignal.throwIfAborted()
+          const part = await readBlob(blob, { offset: offset + done, length: Math.min(length - done, MiB / 4) })
           hasher.update(part)
           done += part.length
-          call.progress(done, length)
+          progress(done, length)
         }
         return hasher.digest()
       }, { input: piece }))

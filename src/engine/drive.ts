@@ -168,7 +168,9 @@ export class Driver {
     const isEarly = record.status === 'waiting' && row.wakeAt !== null && row.wakeAt > now
     const wakes = seq > record.wokenSeq || record.status === 'blocked' ? 1 : isEarly ? record.wakes : record.wakes + 1
     if (wakes > this.#init.limits.wakes) {
-      return this.#block(state, new StepwellError('no_progress', `run ${store.runId} was woken ${wakes - 1} times and added no entry`))
+      return this.#block(state, new StepwellError('no_progress', `run ${store.runId} was woken ${wakes - 1} times and added no entry`, {
+        details: { limit: 'wakes', measured: wakes, allowed: this.#init.limits.wakes },
+      }))
     }
     await state.commit([], {
       change: {

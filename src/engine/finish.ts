@@ -6,7 +6,7 @@ import type { RunRecord } from '../journal/record.ts'
 import type { Draft } from '../journal/writer.ts'
 import { validate } from '../schema.ts'
 import type { Live } from './live.ts'
-import { toPayload } from './outcome.ts'
+import { describe, toPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
 
 /**
@@ -69,9 +69,9 @@ function isBug(error: unknown): boolean {
 
 function bug(error: unknown): StepwellError {
   if (isStepwellError(error)) return error
-  return new StepwellError('workflow_bug', `the workflow function has a bug: ${(error as Error).name}: ${(error as Error).message}`, { cause: error })
+  return new StepwellError('workflow_bug', `the workflow function has a bug: ${error instanceof TypeError ? 'TypeError' : 'ReferenceError'}: ${describe(error)}`, { cause: error })
 }
 
 function asError(error: unknown): Error {
-  return error instanceof Error ? error : new StepwellError('failed', `the workflow function threw something that is no Error: ${String(error)}`)
+  return error instanceof Error ? error : new StepwellError('failed', `the workflow function threw something that is no Error: ${describe(error)}`)
 }

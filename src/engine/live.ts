@@ -11,7 +11,7 @@ import type { Attempt, Attempts } from './attempt.ts'
 import type { Pending } from './call.ts'
 import { finish } from './finish.ts'
 import { idempotencyKey } from './key.ts'
-import { encodeInline, offload } from './outcome.ts'
+import { describe, encodeInline, offload } from './outcome.ts'
 import type { Next, Pass, PassEnd } from './pass.ts'
 import { nextDelay } from './retry.ts'
 import type { RunState } from './state.ts'
@@ -332,14 +332,5 @@ export class Live {
     if (answer.kind === 'committed') return { kind: 'parked', wakeAt }
     pass.isPoked = true
     return undefined
-  }
-}
-
-function describe(error: unknown): string {
-  if (error instanceof Error) return error.message || error.name
-  try {
-    return String(error)
-  } catch {
-    return 'something that cannot be shown'
   }
 }

@@ -48,3 +48,12 @@ export function inlineValue(entry: { readonly seq: number; readonly payload: Uin
   if (entry.trimmed) throw new StepwellError('corrupt_payload', `the payload of entry ${entry.seq} was trimmed by retention`, { details: { seq: entry.seq } })
   return entry.payload.length === 0 ? undefined : decode(entry.payload)
 }
+
+/** What was thrown, in a few words. Never throws, whatever it was. */
+export function describe(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message || error.name : String(error)
+  } catch {
+    return 'something that cannot be shown'
+  }
+}

@@ -1,3 +1,5 @@
 export { createMemoryShelf } from '../store/memory.ts'
 export { TestHost } from './test-host.ts'
 export { TestRuns } from './test-runs.ts'
+export { bindStoreContract, storeContract } from './store-contract.ts'
+export type { StoreContractCase, StoreHarness } from './store-contract.ts'

@@ -3,13 +3,14 @@
 
 import type { MaybePromise } from '../store/store.ts'
 import { equal } from './assert.ts'
-import { storeCases } from './store-cases.ts'
+import { commitCases } from './store-cases-commit.ts'
+import { runCases } from './store-cases-run.ts'
 import { fill, type Scene, snapshot, type StoreHarness } from './store-scene.ts'
 
 export type { StoreHarness } from './store-scene.ts'
 
 export interface StoreContractCase {
-  /** The guarantee that it proves (design.md section 3), such as 'G3'. */
+  /** The guarantee that it proves, such as 'G3'. */
   readonly id: string
   readonly title: string
   run(harness: StoreHarness): Promise<void>
@@ -20,7 +21,7 @@ const runId = 'run-1'
 const neighbors = ['run-10', 'run-']
 
 /** All cases: each alone, then each with neighbors. Each wants a harness that nothing was written to. */
-export const storeContract: readonly StoreContractCase[] = storeCases.flatMap(({ id, title, run }) => [
+export const storeContract: readonly StoreContractCase[] = [...commitCases, ...runCases].flatMap(({ id, title, run }) => [
   { id, title, run: (harness) => run(scene(harness, [])) },
   {
     id,

@@ -1,7 +1,9 @@
 // What the cases of the store contract are made of: values, usual commits, and a snapshot of everything that a run has.
 
-import type { Batch, CommitAnswer, MaybePromise, RowUpdate, RunStore, Shelf, StoredEntry, Table } from '../store/store.ts'
-import { equal } from './assert.ts'
+import type {
+  Batch, CommitAnswer, MaybePromise, RowUpdate, RunStore, Shelf, StaleReason, StoredEntry, Table,
+} from '../store/store.ts'
+import { equal, throws } from './assert.ts'
 
 /** What the suite needs of a store: a place that is empty at first. */
 export interface StoreHarness {
@@ -97,4 +99,25 @@ export async function snapshot(store: RunStore, harness: StoreHarness): Promise<
     row: await store.read(), entries: await store.entries(0, 10_000), last: await store.last(), side,
     alarm: await harness.alarm?.(store.runId),
   }
+}
+
+/** A batch that has every part and writes every table. */
+export const everything = (seq: number): Omit<Batch, 'expect'> => ({
+  entries: entriesAfter(seq, 2), row: row({ epoch: 2, wakeAt: 9_000_000_000_000, record: text('next') }),
+  post: [text('m')], take: [1], require: [{ table: 'manifest', key: 'k' }],
+  rows: [{ table: 'outbox', key: 'new', value: text('o') }, { table: 'chunk', key: 'k', value: null }],
+})
+
+/** Commits `batch`, expects that it is stale for `reason`, and that nothing at all changed. */
+export async function refused(scene: Scene, store: RunStore, batch: Batch, reason: StaleReason): Promise<void> {
+  const before = await snapshot(store, scene.harness)
+  equal(await store.commit(batch), { kind: 'stale', reason }, `the answer to ${reason}`)
+  equal(await snapshot(store, scene.harness), before, `what is stored after a commit that was ${reason}`)
+}
+
+/** Expects that a batch throws `invalid_argument` and changes nothing. */
+export async function illegal(scene: Scene, store: RunStore, batch: Batch, what: string): Promise<void> {
+  const before = await snapshot(store, scene.harness)
+  await throws('invalid_argument', () => store.commit(batch), what)
+  equal(await snapshot(store, scene.harness), before, `what is stored after ${what}`)
 }

@@ -19,6 +19,7 @@ describe('G22: a bug of the workflow function blocks the run, so that a typo nev
     ['TypeError after a step', async (ctx) => { await ctx.step('a', () => 1); return (null as unknown as () => void)() }],
     ['TypeError in a branch', (ctx) => ctx.all({ a: () => (null as unknown as { x: number }).x })],
     ['TypeError in an item of a map', (ctx) => ctx.map('m', [1], {}, () => (null as unknown as { x: number }).x)],
+    ['TypeError that throws when it is read', () => { throw Object.defineProperty(new TypeError('x'), 'message', { get() { throw new Error('hostile') } }) }],
     ['TypeError thrown before anything was asked for', () => { throw new TypeError('first') }],
     ['TypeError in a catch', async (ctx) => { try { await ctx.step('a', () => { throw new Error('no') }, once) } catch { throw new TypeError('second') } }],
   ]
@@ -64,6 +65,9 @@ describe('G22: a bug of the workflow function blocks the run, so that a typo nev
     ['a text', () => { throw 'just text' }, { code: 'failed' }],
     ['nothing', () => { throw undefined }, { code: 'failed' }],
     ['an object', () => { throw { code: 5 } }, { code: 'failed' }],
+    ['an object that cannot be shown', () => { throw Object.create(null) }, { code: 'failed' }],
+    ['a symbol', () => { throw Symbol('s') }, { code: 'failed' }],
+    ['an error that throws when it is read', () => { throw Object.defineProperty(new Error('x'), 'message', { get() { throw new Error('hostile') } }) }, { name: 'Error' }],
     ['a permanent error', (ctx) => ctx.step('a', () => { throw permanent(new Error('declined')) }), { code: 'step_failed' }],
     ['an error of its own class', () => { throw new (class Declined extends Error { override name = 'Declined' })('card') }, { name: 'Declined', message: 'card' }],
     ['a StepwellError that is no usage error', () => { throw new StepwellError('failed', 'by hand') }, { code: 'failed', message: 'by hand' }],

@@ -150,6 +150,15 @@ export function open(workflows: AnyWorkflow | readonly AnyWorkflow[], options: W
   return new World().boot(workflows, options)
 }
 
+/** The same store with some methods replaced. */
+export function override(store: RunStore, methods: Partial<RunStore>): RunStore {
+  return {
+    runId: store.runId, read: () => store.read(), entries: (...args) => store.entries(...args), last: () => store.last(),
+    row: (...args) => store.row(...args), rows: (...args) => store.rows(...args), keys: (...args) => store.keys(...args),
+    commit: (batch) => store.commit(batch), destroy: () => store.destroy(), ...methods,
+  }
+}
+
 /** The typed error that `run` throws or rejects with. */
 export async function errorOf(run: () => unknown): Promise<StepwellError> {
   try {

@@ -37,9 +37,15 @@ async function start(life: Life, orderId: string, waitMs = 150): Promise<string>
 }
 
 async function get<T>(life: Life, path: string): Promise<T> {
-  const response = await fetch(new URL(path, life.url))
-  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-  return await response.json() as T
+  for (let attempt = 1; ; attempt++) {
+    const response = await fetch(new URL(path, life.url))
+    if (response.ok) return await response.json() as T
+    const text = await response.text()
+    // Transient by its own word: a client asks again.
+    if (response.status !== 503 || attempt === 5) throw new Error(`${path}: ${response.status} ${text}`)
+    console.log(`asked again: ${path}: ${text}`)
+    await pause(100 * attempt)
+  }
 }
 
 /** Waits until the upstream has answered something, then 0 to 5 ms more: the commit is about then. */

@@ -51,7 +51,7 @@ export async function openScene(): Promise<Scene> {
     async begin() {
       const argument = { config: here('edge.wrangler.toml'), port, persist: join(folder, 'state'), upstream: url }
       const child = spawn(process.execPath, [here('edge-process.mjs'), JSON.stringify(argument)], {
-        stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, WRANGLER_SEND_METRICS: 'false' },
+        stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, WRANGLER_SEND_METRICS: 'false', X_LOCAL_OBSERVABILITY: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
       })
       lives.add(child)
       const ready = await firstLine(child) as { url: string; workerd: number[] }

@@ -1,60 +1,13 @@
 import { exports } from 'cloudflare:workers'
-import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test'
+import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
 import { expect, test } from 'vitest'
+import { encode } from '../../src/codec.ts'
 import { decodeRecord } from '../../src/journal/record.ts'
-import { hasStatus, inRun, nothing, stored, until } from './objects.ts'
-import { calls, open, Run as RunClass, setups, well, world } from './worker.ts'
+import { hasStatus, inRun, nothing, stored, until, withStorage } from './objects.ts'
+import { calls, open, setups, well, world } from './worker.ts'
 
 const client = well.client({})
 const HOUR = 3_600_000
-
-/** An object of the class whose storage fails as the test says. Made inside a real object, over its storage. */
-interface Faults {
-  setAlarm?: () => Promise<void>
-  exec?: () => void
-}
-
-function withFaults(id: string, faults: Faults, run: (object: InstanceType<typeof RunClass>, log: string[]) => Promise<void>): Promise<void> {
-  return runInDurableObject(exports.Run.getByName(id), async (_, state) => {
-    const log: string[] = []
-    const sql = new Proxy(state.storage.sql, {
-      get(target, key) {
-        const value: unknown = Reflect.get(target, key, target)
-        if (key === 'exec') {
-          return (query: string, ...bindings: never[]) => {
-            if (query.startsWith('INSERT') || query.startsWith('UPDATE')) log.push('write')
-            faults.exec?.()
-            return target.exec(query, ...bindings)
-          }
-        }
-        return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
-      },
-    })
-    const storage = new Proxy(state.storage, {
-      get(target, key) {
-        if (key === 'sql') return sql
-        const value: unknown = Reflect.get(target, key, target)
-        if (key === 'setAlarm') {
-          return (at: number) => {
-            log.push(`alarm +${Math.round((at - Date.now()) / 1000)}s`)
-            return faults.setAlarm?.() ?? target.setAlarm(at)
-          }
-        }
-        return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
-      },
-    })
-    const object = new RunClass(state, {})
-    // The platform's constructor takes only its own state, so the faults go in afterwards.
-    Object.defineProperty(object, 'ctx', { value: new Proxy(state, {
-      get(target, key) {
-        if (key === 'storage') return storage
-        const value: unknown = Reflect.get(target, key, target)
-        return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
-      },
-    }) })
-    await run(object, log)
-  })
-}
 
 /** A run whose sleep is over, that nothing has woken. */
 async function overdue(): Promise<string> {
@@ -81,7 +34,7 @@ test('G29: alarm() arms its successor before it drives, and does not wait for th
   const run = await client.start('gated', {})
   await until('the step runs', async () => calls(run.id, 'gate') === 1)
   await abortAllDurableObjects()
-  await withFaults(run.id, {}, async (object, log) => {
+  await withStorage(run.id, {}, async (object, log) => {
     await object.alarm()
     expect(log[0]).toBe('alarm +30s')
     // The gate is still closed, so the drive can't be over.
@@ -101,7 +54,7 @@ async function rowOf(id: string): Promise<{ record: ArrayBuffer; wake_at: number
 
 test('G29: alarm() throws when its successor can\'t be armed, and has driven nothing', async () => {
   const id = await overdue()
-  await withFaults(id, { setAlarm: () => Promise.reject(new Error('no alarm today')) }, async (object, log) => {
+  await withStorage(id, { setAlarm: () => Promise.reject(new Error('no alarm today')) }, async (object, log) => {
     await expect(object.alarm()).rejects.toMatchObject({ code: 'store_unavailable' })
     expect(log).toEqual(['alarm +30s'])
     expect(calls(id, 'after')).toBe(0)
@@ -112,7 +65,7 @@ test('G29: alarm() throws when its successor can\'t be armed, and has driven not
 test('G29: once its successor is armed alarm() never throws, whatever fails', async () => {
   const id = await overdue()
   let isBroken = false
-  await withFaults(id, { exec: () => { if (isBroken) throw new Error('disk gone') } }, async (object, log) => {
+  await withStorage(id, { exec: () => { if (isBroken) throw new Error('disk gone') } }, async (object, log) => {
     isBroken = true
     await object.alarm()
     await object.alarm()
@@ -124,7 +77,7 @@ test('G29: once its successor is armed alarm() never throws, whatever fails', as
   const other = await overdue()
   world.servicesError = new Error('no secret')
   try {
-    await withFaults(other, {}, async (object, log) => {
+    await withStorage(other, {}, async (object, log) => {
       await object.alarm()
       await until('the back-off is armed', async () => log.length >= 2)
       expect(log).toEqual(['alarm +30s', 'alarm +1s'])
@@ -138,7 +91,7 @@ test('G29: once its successor is armed alarm() never throws, whatever fails', as
 test('G29: a drive that the store stops is tried again after a growing time', async () => {
   const id = await overdue()
   let writes = 0
-  await withFaults(id, { exec: () => { if (writes++ > 8) throw new Error('disk gone') } }, async (object, log) => {
+  await withStorage(id, { exec: () => { if (writes++ > 8) throw new Error('disk gone') } }, async (object, log) => {
     await object.alarm()
     await until('the back-off is armed', async () => log.includes('alarm +1s'))
     writes = 0
@@ -183,6 +136,20 @@ test('G29: an alarm that got lost is set again by any request', async () => {
   await until('the alarm is back', async () => (await stored(run.id)).alarm === alarm)
 })
 
+test('a run of 1,000 steps costs one row written for each of them, alarms and deletes included', async () => {
+  const id = crypto.randomUUID()
+  let rows = 0
+  await withStorage(id, { wrote: (n) => { rows += n } }, async (object, log) => {
+    const started = await object.start(1, encode({ workflow: 'many', input: { n: 1000 }, options: { id } }))
+    expect(started).toMatchObject({ ok: true, value: { created: true } })
+    expect(await object.result(1, 20_000)).toMatchObject({ ok: true, value: { status: 'completed' } })
+    // The start sets an alarm, the drive moves it, the end deletes it.
+    expect(log).toHaveLength(3)
+    expect(rows + log.length).toBeGreaterThan(1000)
+    expect(rows + log.length).toBeLessThanOrEqual(1020)
+  })
+})
+
 test('G19: a timer that was due while nothing ran fires once, on the alarm alone, with no request', async () => {
   const run = await client.start('sleepy', { ms: 500 })
   await hasStatus(run, 'waiting')
@@ -216,6 +183,16 @@ test('T-086: a cancel that was stored before a crash is carried out after it', a
   open(`${run.id}:clean`)
   await expect(run.result()).rejects.toMatchObject({ code: 'cancelled' })
   expect(calls(run.id, 'three')).toBe(0)
+})
+
+test('T-086: a cancel that nobody had read before a crash is read before any step runs again', async () => {
+  const run = await client.start('gated', {})
+  await until('the step runs', async () => calls(run.id, 'gate') === 1)
+  await abortAllDurableObjects()
+  await inRun(run.id, ({ store }) => { store.commit({ expect: { kind: 'exists' }, post: [encode({ kind: 'cancel', at: Date.now() })] }) })
+  await abortAllDurableObjects()
+  await expect(run.result()).rejects.toMatchObject({ code: 'cancelled' })
+  expect(calls(run.id, 'gate')).toBe(1)
 })
 
 test('G29: an object that was only ever read, or only ever refused, has no table, no row and no alarm', async () => {

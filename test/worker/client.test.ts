@@ -199,6 +199,12 @@ test('T-080: the cancel of a run that only waits ends it before it answers', asy
   expect((await stored(run.id)).alarm).toBeNull()
 })
 
+test('T-080: the cancel of a delayed run ends it before any of its steps', async () => {
+  const run = await client.start('add', { a: 1, b: 1 }, { delay: '1 hour' })
+  expect(await run.cancel()).toEqual({ outcome: 'cancelled', status: 'cancelled' })
+  expect(calls(run.id, 'first')).toBe(0)
+})
+
 test('T-081, T-083: a running step is told to stop, and what it does after that is dropped', async () => {
   const run = await client.start('gated', {})
   await until('the step runs', async () => calls(run.id, 'gate') === 1)
