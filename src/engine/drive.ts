@@ -14,6 +14,7 @@ import { Attempts, type Progress } from './attempt.ts'
 import { Live } from './live.ts'
 import { fromPayload } from './outcome.ts'
 import { Pass, type PassEnd } from './pass.ts'
+import { rebuild } from './rebuild.ts'
 import { RunState } from './state.ts'
 
 export interface DriverInit {
@@ -147,15 +148,24 @@ export class Driver {
       return { kind: 'blocked', blocked: blockedBy(error, 1), wakeAt: null }
     }
     if (isEnded(record.status)) return { kind: 'ended', status: record.status }
-    if (record.status === 'blocked' && record.blocked?.curable === false && row.inbox === 0) {
+    // The number of the last message only grows: whether one waits, the inbox itself says.
+    const hasMessage = row.inbox > 0 && (await store.rows('inbox', { limit: 1 })).length > 0
+    if (record.status === 'blocked' && record.blocked?.curable === false && !hasMessage) {
       return { kind: 'blocked', blocked: record.blocked, wakeAt: null }
     }
     const now = host.now()
-    if (record.status === 'queued' && row.wakeAt !== null && row.wakeAt > now && row.inbox === 0) return { kind: 'parked', wakeAt: row.wakeAt }
+    if (record.status === 'queued' && row.wakeAt !== null && row.wakeAt > now && !hasMessage) return { kind: 'parked', wakeAt: row.wakeAt }
 
     const definition = registry.get(record.workflow)
     const last = await store.last()
     const state = this.#state(row, record, definition, last)
+    try {
+      const status = await rebuild(state, last)
+      if (status !== undefined) return { kind: 'ended', status }
+    } catch (error) {
+      if (isStepwellError(error) && error.kind === 'integrity') return this.#block(state, error)
+      throw error
+    }
     if (definition === undefined) {
       return this.#block(state, new StepwellError('not_registered', `this host knows no workflow named ${record.workflow}`))
     }

@@ -251,16 +251,20 @@ function isAt(part: Uint8Array, whole: Uint8Array, at: number): boolean {
   return true
 }
 
-/** The chain hash and the time that an encoded entry claims, unverified: for comparing heads, and for what continues it. */
-export function claim(bytes: Uint8Array): { readonly hash: Uint8Array; readonly at: number } {
+/** What an encoded entry claims, unverified: for comparing heads, and for what continues it. Throws `RangeError`. */
+export function claim(bytes: Uint8Array): {
+  readonly kind: EntryKind | undefined; readonly generation: number; readonly at: number; readonly hash: Uint8Array
+} {
   const flags = bytes[2] as number
   reader = 4
-  for (let i = 0; i < 4; i++) readVarint(bytes)
+  readVarint(bytes)
+  const generation = readVarint(bytes)
+  for (let i = 0; i < 2; i++) readVarint(bytes)
   const at = readFloat(bytes)
   if ((flags & DUE) !== 0) skip(bytes, 8)
   if ((flags & KEYED) !== 0) skip(bytes, readVarint(bytes) + FINGERPRINT_BYTES)
   if (readVarint(bytes) > 0) skip(bytes, HASH_BYTES)
-  return { at, hash: take(bytes, HASH_BYTES) }
+  return { kind: kindNames[bytes[1] as number], generation, at, hash: take(bytes, HASH_BYTES) }
 }
 
 function corrupt(seq: number, why: string): StepwellError {

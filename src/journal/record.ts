@@ -2,7 +2,9 @@
 
 import { decode, encode } from '../codec.ts'
 import { type ErrorData, StepwellError } from '../errors.ts'
+import { blake3 } from '../hash.ts'
 import type { RunRow } from '../store/store.ts'
+import { same } from './entry.ts'
 
 export type Status =
   | 'queued' | 'running' | 'waiting' | 'paused' | 'cancelling' | 'undoing' | 'blocked'
@@ -57,15 +59,25 @@ export interface RunRecord {
   readonly lastSeq: number | undefined
 }
 
+/** Behind the payload: the start of its hash. What the record says is believed, so a changed byte must not pass for another record. */
+const CHECK_BYTES = 8
+
 export function encodeRecord(record: RunRecord): Uint8Array {
-  return encode(record)
+  const payload = encode(record)
+  const bytes = new Uint8Array(payload.length + CHECK_BYTES)
+  bytes.set(payload)
+  bytes.set(blake3(payload).subarray(0, CHECK_BYTES), payload.length)
+  return bytes
 }
 
 /** Throws `corrupt_run` when the row's record is damaged, `format_too_new`. That run only: others go on. */
 export function decodeRecord(row: RunRow): RunRecord {
   let value: unknown
   try {
-    value = decode(row.record)
+    const payload = row.record.subarray(0, -CHECK_BYTES)
+    const isWhole = same(blake3(payload).subarray(0, CHECK_BYTES), row.record.subarray(-CHECK_BYTES))
+    if (!isWhole) throw new StepwellError('corrupt_payload', 'its bytes do not have the hash that is stored with them')
+    value = decode(payload)
   } catch (cause) {
     throw new StepwellError('corrupt_run', `the row of run ${row.runId} is damaged`, { cause, details: { runId: row.runId } })
   }

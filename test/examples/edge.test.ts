@@ -67,7 +67,7 @@ test('a file that is uploaded to the edge gets the digest that it gets everywher
   expect(await run.result({ timeout: '60 seconds' })).toEqual({ files: [{ name: 'data.bin', size: content.length, digest: want.file }], digest: want.all })
 }, 90_000)
 
-test("the page's edge side: an order with a real charge, an upload with its progress, a reload, a cancel", async () => {
+test("the page's edge side: an order with a real charge, an upload, a reload, a cancel", async () => {
   const folder = await buildPage()
   let site: Upstream | undefined
   let browser: Browser | undefined

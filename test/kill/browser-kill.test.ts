@@ -33,12 +33,11 @@ describe('a browser that is killed', () => {
   test('SIGKILL of all its processes, again and again: the run completes, and no committed step is requested again', async () => {
     const kills = 8
     let landedOpen = 0
-    site.latency = () => 60
+    let kill = 0
+    site.latency = () => (kill % 2 === 0 ? 60 : 500)
     const isOpen = (): boolean => site.acts.some((act) => act.runId === 'killed' && !act.isAnswered && !act.isBroken)
     let tab = await start()
     await call(tab, 'start', 'killed', { sleep: 400 })
-    let kill = 0
-    site.latency = () => (kill % 2 === 0 ? 60 : 500)
     for (; kill < kills; kill++) {
       // Every other one at any instant, the rest while a request is open.
       if (kill % 2 === 0) await sleep(Math.random() * 150)
