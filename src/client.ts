@@ -66,18 +66,19 @@ export interface Run<D> {
   export(): AsyncIterable<string>
 }
 
+/** The definition that is meant: itself, or the one of that name. */
+export type Named<W extends AnyWorkflow, T> = T extends AnyWorkflow ? T : Extract<W, { name: T }>
+
 export interface Client<W extends AnyWorkflow> {
   /**
    * Durable when it resolves: run row, first entry and wake time are one commit. Throws `input_invalid`, `input_mismatch` (the
    * id or token was used with another input or workflow), `not_registered`, `invalid_id`, `limit_exceeded`.
    */
-  start<N extends W['name']>(
-    name: N, input: WorkflowInput<Extract<W, { name: N }>>, options?: StartOptions,
-  ): Promise<Run<Extract<W, { name: N }>>>
-  start<D extends W>(definition: D, input: WorkflowInput<D>, options?: StartOptions): Promise<Run<D>>
+  start<const T extends W | W['name']>(
+    target: T, input: WorkflowInput<Named<W, T>>, options?: StartOptions,
+  ): Promise<Run<Named<W, T>>>
   /** A handle; nothing is asked until one of its methods is called. */
-  get<N extends W['name']>(name: N, id: string, options?: GetOptions): Run<Extract<W, { name: N }>>
-  get<D extends W>(definition: D, id: string, options?: GetOptions): Run<D>
+  get<const T extends W | W['name']>(target: T, id: string, options?: GetOptions): Run<Named<W, T>>
   /**
    * Stores bytes beside the run `runId` before it starts: pass the reference in its input. In chunks, each durable before the
    * next is read; the same bytes again cost nothing. A blob that no start refers to within a day is swept.

@@ -97,7 +97,8 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
     throw new StepwellError('invalid_argument', 'maxDrives is a whole number from 1')
   }
   const workflows = registry(options.workflows)
-  const limits = withDefaults(options.limits)
+  // A page is reloaded by its user, as often as it pleases: here many wakes without an entry are no sign of a broken run.
+  const limits = withDefaults({ wakes: 1000, ...options.limits })
   const host = createBrowserHost({ onLog: options.onLog })
   const database = await openDatabase({
     name, ...(options.openTimeout === undefined ? undefined : { openTimeoutMs: toMs(options.openTimeout, 'openTimeout') }),

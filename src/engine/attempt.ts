@@ -5,6 +5,7 @@ import { readBlob } from '../blob.ts'
 import { StepwellError } from '../errors.ts'
 import type { Host, HostTimer } from '../host.ts'
 import type { RunStore } from '../store/store.ts'
+import { idempotencyKey, type IdempotencyParts } from './key.ts'
 
 export type Outcome =
   | { readonly ok: true; readonly value: unknown }
@@ -15,7 +16,8 @@ export interface AttemptInit {
   readonly number: number
   readonly input: unknown
   readonly timeoutMs: number
-  readonly idempotencyKey: () => string
+  /** What its idempotency key is made of, once it is asked for. */
+  readonly idempotency: IdempotencyParts
   readonly run: (call: StepCall) => unknown
 }
 
@@ -60,7 +62,8 @@ export class StepCall {
   readonly key: string
   #live: Attempt
   #host: AttemptHost
-  #idempotencyKey: (() => string) | string
+  #idempotency: IdempotencyParts
+  #idempotencyKey: string | undefined
 
   constructor(live: Attempt, init: AttemptInit, host: AttemptHost) {
     this.input = init.input
@@ -68,7 +71,7 @@ export class StepCall {
     this.key = init.key
     this.#live = live
     this.#host = host
-    this.#idempotencyKey = init.idempotencyKey
+    this.#idempotency = init.idempotency
   }
 
   get services(): object {
@@ -80,8 +83,7 @@ export class StepCall {
   }
 
   get idempotencyKey(): string {
-    if (typeof this.#idempotencyKey !== 'string') this.#idempotencyKey = this.#idempotencyKey()
-    return this.#idempotencyKey
+    return (this.#idempotencyKey ??= idempotencyKey(this.#idempotency))
   }
 
   get abortSignal(): AbortSignal {
@@ -113,7 +115,13 @@ export class StepCall {
   }
 
   get readBlob(): (ref: BlobRef, range?: { readonly offset: number; readonly length: number }) => Promise<Uint8Array<ArrayBuffer>> {
-    return (ref, range) => readBlob(this.#host.store, ref, range)
+    const { store, host } = this.#host
+    return async (ref, range) => {
+      const bytes = await readBlob(store, ref, range)
+      // A store that answers at once gives the event loop no turn, and whoever watches a long step waits until it is over.
+      await host.quiesce()
+      return bytes
+    }
   }
 }
 

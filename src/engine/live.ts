@@ -10,7 +10,6 @@ import type { Batch } from '../store/store.ts'
 import type { Attempt, Attempts } from './attempt.ts'
 import type { Pending } from './call.ts'
 import { finish } from './finish.ts'
-import { idempotencyKey } from './key.ts'
 import { describe, encodeInline, offload } from './outcome.ts'
 import type { Next, Pass, PassEnd } from './pass.ts'
 import { nextDelay } from './retry.ts'
@@ -51,7 +50,7 @@ export class Live {
   }
 
   /** A call that nobody has started yet. */
-  begin(pass: Pass, call: Pending): void {
+  begin(call: Pending): void {
     const now = this.state.host.now()
     if (call.step === undefined) {
       if (!call.isDueStored) {
@@ -65,18 +64,16 @@ export class Live {
     // Its failure is in the journal already; only the answer of that commit was lost.
     if (live !== undefined && live.number < call.step.attempt) this.attempts.abandon(undefined, (key) => key === call.key)
     if (call.due !== undefined && call.due > now && !this.attempts.live.has(call.key)) this.timed.add(call)
-    else this.#start(pass, call)
+    else this.#start(call)
   }
 
-  #start(pass: Pass, call: Pending): void {
+  #start(call: Pending): void {
     const { step } = call
     if (step === undefined || this.attempts.live.has(call.key)) return
     const { incarnation } = this
     this.attempts.start({
       key: call.key, number: step.attempt, input: step.input, timeoutMs: step.timeoutMs, run: step.run,
-      idempotencyKey: () => idempotencyKey({
-        incarnation, labels: step.labels, name: step.name, own: step.own, input: step.inputBytes, nth: step.nth,
-      }),
+      idempotency: { incarnation, labels: step.labels, name: step.name, own: step.own, input: step.inputBytes, nth: step.nth },
     })
   }
 
@@ -223,7 +220,7 @@ export class Live {
       if (!room()) break
       if (call.step !== undefined) {
         this.timed.delete(call)
-        this.#start(pass, call)
+        this.#start(call)
         continue
       }
       outcome({ kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })

@@ -32,7 +32,8 @@ export async function toPayload(store: BlobStore, limits: Limits, now: number, v
 }
 
 export async function offload(store: BlobStore, limits: Limits, now: number, bytes: Uint8Array): Promise<Payload> {
-  const ref = await writeBlob(store, limits, now, bytes)
+  // It was measured against `valueBytes`; `blobBytes` is for blobs that are written directly.
+  const ref = await writeBlob(store, { ...limits, blobBytes: Math.max(limits.blobBytes, bytes.length) }, now, bytes)
   return { payload: encode(ref), blob: true, require: [{ table: 'manifest', key: ref.hash }] }
 }
 

@@ -91,9 +91,6 @@ export class Pass {
   #notes = new Map<string, Entry>()
   #promptRun = 0
   #wake: (() => void) | undefined
-  #turn = 0
-  #turned: () => void = ignore
-  #failed: (error: unknown) => void = ignore
 
   constructor(init: PassInit) {
     this.init = init
@@ -110,7 +107,10 @@ export class Pass {
       if (isPromise(filled)) await filled
       this.#begin()
       for (;;) {
-        await this.#turns()
+        for (let turn = 0; turn < START_TURN; turn++) await resolved
+        // Not in the window of the last replayed entry: the function may end in it, and a race's loser must not run once more for nothing.
+        if (this.#isLive && this.isCaughtUp) this.startFresh()
+        for (let turn = START_TURN; turn < PROMPT_TURN; turn++) await resolved
         if (this.isDead) return { kind: 'stopped' }
         const prompt = this.#deliverPrompt()
         if (prompt === true) continue
@@ -242,43 +242,13 @@ export class Pass {
     Promise.resolve(result).then((value) => end({ ok: true, value }), (error: unknown) => end({ ok: false, error }))
   }
 
-  /**
-   * Resolves so that whoever awaits it goes on at the prompt turn. Every turn is one link of this one chain: as many `await`s
-   * would be the same turns, at twice the time and more than twice the memory, which is most of what a replayed step takes.
-   */
-  #turns(): Promise<void> {
-    this.#turn = 0
-    void resolved.then(this.#tick)
-    return new Promise(this.#setTurned)
-  }
-
-  readonly #setTurned = (resolve: () => void, reject: (error: unknown) => void): void => {
-    this.#turned = resolve
-    this.#failed = reject
-  }
-
-  readonly #tick = (): void => {
-    const turn = ++this.#turn
-    if (turn === START_TURN && this.#isLive && this.isCaughtUp) {
-      // Not in the window of the last replayed entry: the function may end in it, and a race's loser must not run once more for nothing.
-      try {
-        this.startFresh()
-      } catch (error) {
-        this.#failed(error)
-        return
-      }
-    }
-    if (turn < PROMPT_TURN - 1) void resolved.then(this.#tick)
-    else this.#turned()
-  }
-
   /** Starts what was asked for: live only, and only when history is exhausted. */
   startFresh(): void {
     if (this.fresh.length === 0) return
     const fresh = this.fresh.splice(0)
     const { attempts } = this.init
     const before = attempts.started
-    for (const call of fresh) if (this.outstanding.get(call.key) === call) this.init.live.begin(this, call)
+    for (const call of fresh) if (this.outstanding.get(call.key) === call) this.init.live.begin(call)
     if (this.#isWindowOpen && attempts.started > before) this.#hasStarted = true
   }
 
@@ -441,4 +411,5 @@ function calledInStep(what: string): StepwellError {
 
 function ignore(): void {}
 
+/** To await it is one turn, as with any other value, and needs no new promise. */
 const resolved: Promise<void> = Promise.resolve()
