@@ -282,27 +282,37 @@ function run<T>(tx: IDBTransaction, work: (turn: Turn<T>) => void, onAbort: Writ
       }
     }
     /**
-     * Only when every request has succeeded, which the last one's success shows, since they run in order. In Firefox 153 a
-     * request that fails after commit() aborts nothing: the others are committed without it, and `complete` fires.
+     * In Firefox 153 a request that fails after commit() aborts nothing: the others are committed without it, and `complete`
+     * fires. So commit() is called when the last write has succeeded, which, since they run in order, shows that all have.
+     * Only a write that is alone is not waited for: when it fails, there is nothing to be half written.
      */
     const commit = (): void => {
       tx.commit()
       isCommitting = true
     }
     let last: IDBRequest | undefined
+    let writes = 0
+    const aborted = (error: DOMException | null, isSure: boolean): void => {
+      try {
+        resolve(onAbort(error, isSure))
+      } catch (failure) {
+        reject(failure)
+      }
+    }
     const turn: Turn<T> = {
       store: (name) => tx.objectStore(name),
       on: (request, then) => {
         request.onsuccess = () => guard(() => then(request.result))
       },
       write: (request) => {
+        writes++
         last = request
       },
       finish: (value) => {
         // What was read is known already; of a write, `complete` is the only proof (platform fact 73).
         if (tx.mode === 'readonly') resolve(value)
-        else tx.oncomplete = () => resolve(value)
-        if (last === undefined || last.readyState === 'done') commit()
+        else tx.oncomplete = () => (last?.error ? aborted(last.error, true) : resolve(value))
+        if (last === undefined || writes === 1 || last.readyState === 'done') commit()
         else last.onsuccess = () => guard(commit)
       },
       refuse: (value) => abort(() => resolve(value)),
@@ -310,11 +320,9 @@ function run<T>(tx: IDBTransaction, work: (turn: Turn<T>) => void, onAbort: Writ
     tx.oncomplete = () => reject(new StepwellError('internal', 'a transaction ended without an answer'))
     tx.onabort = () => {
       if (end !== undefined) return end()
-      try {
-        resolve(onAbort(tx.error, !isCommitting))
-      } catch (error) {
-        reject(error)
-      }
+      // Firefox says AbortError of the transaction when it is the last request that failed after commit().
+      const own = last?.readyState === 'done' && last.error?.name !== 'AbortError' ? last.error : null
+      aborted(own ?? tx.error, own !== null || !isCommitting)
     }
     guard(() => work(turn))
   })

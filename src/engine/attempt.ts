@@ -141,8 +141,8 @@ export class Attempts {
     this.#host = host
   }
 
-  start(init: AttemptInit): void {
-    const attempt = new Attempt(init, this.#host.host.now())
+  start(init: AttemptInit, now: number): void {
+    const attempt = new Attempt(init, now)
     this.live.set(init.key, attempt)
     this.started++
     const call = new StepCall(attempt, init, this.#host)

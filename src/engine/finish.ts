@@ -15,10 +15,9 @@ import type { Pass, PassEnd } from './pass.ts'
  */
 export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
   const { state, attempts } = live
-  const { winding, ended } = pass
-  if (winding === undefined && ended?.ok === false && isBug(ended.error) && !pass.isDelivered(ended.error)) {
-    return { kind: 'blocked', error: bug(ended.error) }
-  }
+  const { winding } = pass
+  const bug = bugOf(pass)
+  if (bug !== undefined) return { kind: 'blocked', error: bug }
   attempts.abandon(winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'))
   const terminal = await terminalOf(pass, live)
   const drafts = winding?.isCommitted === false ? [winding.draft as Draft, terminal.draft] : [terminal.draft]
@@ -59,6 +58,13 @@ async function terminalOf(pass: Pass, live: Live): Promise<{ draft: Draft; statu
     if (isStepwellError(error) && (error.kind === 'permanent' || error.kind === 'usage' || error.code === 'output_invalid')) return failed(error)
     throw error
   }
+}
+
+/** The error to block the run with, if its function ended by a bug of its own. */
+export function bugOf(pass: Pass): StepwellError | undefined {
+  const { winding, ended } = pass
+  if (winding !== undefined || ended?.ok !== false || !isBug(ended.error) || pass.isDelivered(ended.error)) return undefined
+  return bug(ended.error)
 }
 
 /** G22: a typo must never fail a run (and later undo what it did); a fixed deploy goes on. */

@@ -2,7 +2,7 @@
 
 import { canonicalBytes } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
-import { blake3, hashParts, hex } from '../hash.ts'
+import { blake3Into, hashParts, hex } from '../hash.ts'
 import { FINGERPRINT_BYTES } from '../journal/entry.ts'
 import { type Limits, within } from '../limits.ts'
 
@@ -89,6 +89,7 @@ let scratch = new Uint8Array(1024)
 // Its first n bytes, by n: most calls of a workflow take one of few lengths.
 let fronts: Uint8Array[] = []
 const MAX_FRONTS = 256
+const digest = new Uint8Array(32)
 const utf8 = new TextEncoder()
 
 /**
@@ -125,8 +126,11 @@ export function fingerprint(kind: CallKind, key: string, input: Uint8Array | und
     scratch.set(input, at)
     at += input.length
   }
-  // A copy: the view of a small array takes an allocation outside of the heap, which costs more than the hash.
-  return blake3(at < MAX_FRONTS ? (fronts[at] ??= scratch.subarray(0, at)) : scratch.subarray(0, at)).slice(0, FINGERPRINT_BYTES)
+  blake3Into(at < MAX_FRONTS ? (fronts[at] ??= scratch.subarray(0, at)) : scratch.subarray(0, at), digest, 0)
+  // Copied by hand: `slice` takes longer than the hash, and a view of so small an array makes its memory move out of the heap.
+  const found = new Uint8Array(FINGERPRINT_BYTES)
+  for (let i = 0; i < FINGERPRINT_BYTES; i++) found[i] = digest[i] as number
+  return found
 }
 
 function uint32(at: number, value: number): void {

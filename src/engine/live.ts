@@ -64,17 +64,17 @@ export class Live {
     // Its failure is in the journal already; only the answer of that commit was lost.
     if (live !== undefined && live.number < call.step.attempt) this.attempts.abandon(undefined, (key) => key === call.key)
     if (call.due !== undefined && call.due > now && !this.attempts.live.has(call.key)) this.timed.add(call)
-    else this.#start(call)
+    else this.#start(call, now)
   }
 
-  #start(call: Pending): void {
+  #start(call: Pending, now: number): void {
     const { step } = call
     if (step === undefined || this.attempts.live.has(call.key)) return
     const { incarnation } = this
     this.attempts.start({
       key: call.key, number: step.attempt, input: step.input, timeoutMs: step.timeoutMs, run: step.run,
       idempotency: { incarnation, labels: step.labels, name: step.name, own: step.own, input: step.inputBytes, nth: step.nth },
-    })
+    }, now)
   }
 
   /** The entry of the one outstanding call's outcome, if it is there and may be delivered at the fixed turn. */
@@ -220,7 +220,7 @@ export class Live {
       if (!room()) break
       if (call.step !== undefined) {
         this.timed.delete(call)
-        this.#start(call)
+        this.#start(call, now)
         continue
       }
       outcome({ kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })

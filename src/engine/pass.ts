@@ -15,6 +15,7 @@ import type { Attempts } from './attempt.ts'
 import { applyNote, type Pending, type Uses } from './call.ts'
 import { createContext } from './context.ts'
 import { divergence } from './divergence.ts'
+import { bugOf } from './finish.ts'
 import { Scope } from './key.ts'
 import type { Live, Winding } from './live.ts'
 import { fromPayload, inlineValue } from './outcome.ts'
@@ -287,8 +288,11 @@ export class Pass {
       if (isPromise(filled)) await filled
       const entry = this.#nextOutcome()
       if (entry !== undefined) {
-        if (this.ended !== undefined) await this.#skipLeftovers()
-        else return this.nextDelivery()
+        if (this.ended === undefined) return this.nextDelivery()
+        // A typo that ends the function early is no other history: no restart because of it.
+        const bug = bugOf(this)
+        if (bug !== undefined) return { kind: 'blocked', error: bug }
+        await this.#skipLeftovers()
       }
     }
     if (this.#isSuspect) return { kind: 'again', mustAsk: this.#suspects }

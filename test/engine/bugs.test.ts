@@ -101,6 +101,27 @@ describe('G22: a bug of the workflow function blocks the run, so that a typo nev
     expect(executed).toEqual(['a', 'b'])
   })
 
+  test.each(['fail', 'restart'] as const)('G22: a typo in the middle of what is recorded is a bug and no divergence: nothing restarts (policy %s)', async (onDivergence) => {
+    const executed: string[] = []
+    const make = (fixed: boolean) => workflow({ name: 'w', input: anything, onDivergence }, async (ctx) => {
+      const a = await ctx.step('a', () => { executed.push('a'); return { n: 1 } })
+      if (!fixed) (a as unknown as { list: string[] }).list.push('typo')
+      await ctx.step('b', () => { executed.push('b') })
+      await ctx.sleep('1 hour')
+    })
+    const world = new World()
+    const first = world.boot(make(true))
+    await first.runs.start(make(true), 0, { id: ID })
+    await first.runs.drive(ID)
+    await first.crash()
+    const broken = world.boot(make(false))
+    expect(await broken.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'workflow_bug' } })
+    expect(world.record().generation).toBe(1)
+    await broken.crash()
+    expect(await world.boot(make(true)).runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(executed).toEqual(['a', 'b'])
+  })
+
   test('G22: a TypeError that came out of a step is still none of the workflow after a replay', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
       const failed = await ctx.step('a', () => { throw new TypeError('deep') }, once).catch((error: Error) => error)

@@ -1,13 +1,16 @@
 // One life of the example's edge, as a process of its own: workerd behind it can be killed with all that it has in memory.
-// Prints one JSON line when it serves: the address and workerd's process id. Configuration comes as one JSON argument.
+// It is started ahead of its life, because loading wrangler takes longer than anything after it: the life begins with one JSON
+// line on its input, and when it serves it prints one: the address and workerd's process ids.
 import { execFileSync } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import { unstable_startWorker } from 'wrangler'
 
-const { config, port, persist, upstream } = JSON.parse(process.argv[2] ?? '{}')
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+const { config, persist, upstream } = JSON.parse((await lines.next()).value)
 const worker = await unstable_startWorker({
   config,
   bindings: { UPSTREAM_URL: { type: 'plain_text', value: upstream } },
-  dev: { server: { hostname: '127.0.0.1', port }, persist, logLevel: 'error', watch: false, inspector: false },
+  dev: { server: { hostname: '127.0.0.1', port: 0 }, persist, logLevel: 'error', watch: false, inspector: false },
 })
 await worker.ready
 const url = await worker.url

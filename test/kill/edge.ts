@@ -4,7 +4,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -44,16 +43,22 @@ export async function openScene(): Promise<Scene> {
     env: { ...process.env, PORT: '0', LEDGER: ledgerPath }, stdio: ['ignore', 'pipe', 'inherit'],
   })
   const { url } = await firstLine(upstream) as { url: string }
-  const port = await freePort()
   const lives = new Set<ChildProcess>()
+  const spawnLife = (): ChildProcess => {
+    const child = spawn(process.execPath, [here('edge-process.mjs')], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, WRANGLER_SEND_METRICS: 'false', X_LOCAL_OBSERVABILITY: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
+    })
+    lives.add(child)
+    return child
+  }
+  let next = spawnLife()
   return {
     ledgerPath,
     async begin() {
-      const argument = { config: here('edge.wrangler.toml'), port, persist: join(folder, 'state'), upstream: url }
-      const child = spawn(process.execPath, [here('edge-process.mjs'), JSON.stringify(argument)], {
-        stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, WRANGLER_SEND_METRICS: 'false', X_LOCAL_OBSERVABILITY: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
-      })
-      lives.add(child)
+      const child = next
+      next = spawnLife()
+      child.stdin?.write(`${JSON.stringify({ config: here('edge.wrangler.toml'), persist: join(folder, 'state'), upstream: url })}\n`)
       const ready = await firstLine(child) as { url: string; workerd: number[] }
       if (ready.workerd.length === 0) throw new Error('workerd was not found among the processes')
       return {
@@ -64,6 +69,8 @@ export async function openScene(): Promise<Scene> {
           child.kill('SIGKILL')
           await gone(child)
           lives.delete(child)
+          // Its files are the next one's: it must be gone, and not only told to go.
+          for (const pid of ready.workerd) while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 2))
           return at
         },
       }
@@ -111,18 +118,16 @@ async function firstLine(child: ChildProcess): Promise<unknown> {
   throw new Error(`the process ended before it said where it serves: ${text}`)
 }
 
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function gone(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
   return new Promise((resolve) => child.once('exit', () => resolve()))
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port')))
-    })
-  })
 }

@@ -1,0 +1,127 @@
+// `npm run mutants`: breaks the guarantees one by one and expects their tests to notice. Each patch of test/mutants names in its head
+// the guarantee that it breaks and the test files that must go red. Options: --slice K/N, --json FILE, and parts of patch names.
+//
+// Everything happens in a copy in the system's temporary folder, so the working tree stays as it is.
+import { spawn, spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { node, root, toolEnv } from './setup.mjs'
+
+/** What the tests of the core need. */
+const COPIED = ['src', 'test', 'examples', 'scripts', 'package.json', 'tsconfig.base.json', 'tsconfig.library.json']
+/** A mutant may loop: then it is killed, and noticed. */
+const LIMIT_MS = 60_000
+
+const folder = join(root, 'test/mutants')
+const { slice, json, names } = options(process.argv.slice(2))
+const all = readdirSync(folder).filter((name) => name.endsWith('.patch')).sort()
+const patches = all
+  .filter((name) => names.length === 0 || names.some((part) => name.includes(part)))
+  .filter((_, i) => i % slice.of === slice.at - 1)
+  .map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') }))
+  .map(({ name, text }) => ({ name, text, guarantee: head(text, 'Guarantee'), breaks: head(text, 'Breaks'), tests: head(text, 'Tests').split(' ') }))
+
+const work = mkdtempSync(join(tmpdir(), 'stepwell-mutants-'))
+/** @type {{ name: string; guarantee: string; breaks: string; tests: string[]; result: string; killed: boolean; seconds: number; by: string }[]} */
+const results = []
+let isSound = true
+try {
+  for (const name of COPIED) if (existsSync(join(root, name))) cpSync(join(root, name), join(work, name), { recursive: true })
+  symlinkSync(join(root, 'node_modules'), join(work, 'node_modules'), 'junction')
+  writeFileSync(join(work, 'vitest.config.mjs'), CONFIG())
+
+  const files = [...new Set(patches.flatMap(({ tests }) => tests))].sort()
+  const sound = await run(files, false)
+  if (sound.failed.length > 0 || !sound.isWhole) {
+    isSound = false
+    console.error(`The tests are red without any mutant:\n  ${sound.failed.join('\n  ') || sound.output.slice(-2000)}`)
+  }
+  for (const { name, guarantee, breaks, tests } of isSound ? patches : []) {
+    const began = performance.now()
+    const outcome = await tryMutant(name, tests)
+    const seconds = Math.round((performance.now() - began) / 100) / 10
+    results.push({ name, guarantee, breaks, tests, seconds, ...outcome })
+    console.log(`${outcome.killed ? 'killed  ' : 'SURVIVED'} ${guarantee.padEnd(4)} ${`${seconds.toFixed(1)} s`.padStart(7)}  ${name.replace('.patch', '').padEnd(44)} ${outcome.killed ? outcome.by.slice(0, 90) : outcome.result}`)
+  }
+} finally {
+  rmSync(work, { recursive: true, force: true })
+}
+const killed = results.filter((each) => each.killed).length
+if (json !== undefined) writeFileSync(json, JSON.stringify({ killed, of: patches.length, results }, null, 2))
+console.log(`\n${killed} killed of ${patches.length}`)
+process.exit(isSound && killed === patches.length ? 0 : 1)
+
+/** @param {string} name @param {string[]} tests */
+async function tryMutant(name, tests) {
+  const patch = join(folder, name)
+  if (!apply(patch)) return { killed: false, result: 'the patch no longer applies: make it anew', by: '' }
+  try {
+    const { failed, isWhole, isHung } = await run(tests, true)
+    if (isHung) return { killed: true, result: 'killed', by: 'it never ends' }
+    // A mutant that does not even load proves nothing.
+    if (!isWhole) return { killed: false, result: 'the tests could not be loaded', by: '' }
+    return failed.length > 0 ? { killed: true, result: 'killed', by: failed[0] ?? '' } : { killed: false, result: 'no test noticed', by: '' }
+  } finally {
+    if (!apply(patch, '-R')) throw new Error(`${name} cannot be taken back`)
+  }
+}
+
+/** @param {string} patch @param {...string} more */
+function apply(patch, ...more) {
+  // Not inside any repository: paths are those of the copy.
+  const env = { ...toolEnv, GIT_CEILING_DIRECTORIES: tmpdir(), GIT_DIR: join(work, 'none') }
+  return spawnSync('git', ['apply', ...more, patch], { cwd: work, env, stdio: ['ignore', 'ignore', 'ignore'] }).status === 0
+}
+
+/** @param {string[]} files @param {boolean} bail */
+async function run(files, bail) {
+  const report = join(work, 'report.json')
+  rmSync(report, { force: true })
+  const args = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'vitest.config.mjs', '--reporter=json', `--outputFile.json=${report}`, ...(bail ? ['--bail=1'] : []), ...files]
+  const child = spawn(node, args, { cwd: work, env: { ...toolEnv, DELIVERY_PROGRAMS: '12', NO_COLOR: '1' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => { output = (output + part).slice(-20_000) })
+  let isHung = false
+  const timer = setTimeout(() => { isHung = true; child.kill('SIGKILL') }, bail ? LIMIT_MS : 10 * LIMIT_MS)
+  await new Promise((resolve) => child.on('close', resolve))
+  clearTimeout(timer)
+  if (!existsSync(report)) return { failed: [], isWhole: false, isHung, output }
+  /** @type {{ testResults: { name: string; status: string; message?: string; assertionResults: { status: string; fullName: string }[] }[] }} */
+  const { testResults } = JSON.parse(readFileSync(report, 'utf8'))
+  const failed = testResults.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName))
+  const unloaded = testResults.filter(({ assertionResults }) => assertionResults.length === 0).map(({ name, message }) => `${name}: ${message ?? ''}`)
+  if (unloaded.length > 0) output = unloaded.join('\n')
+  const isWhole = testResults.length === files.length && testResults.every(({ assertionResults }) => assertionResults.length > 0)
+  return { failed, isWhole, isHung, output }
+}
+
+/** @param {string} text @param {string} field */
+function head(text, field) {
+  const value = new RegExp(`^${field}: (.+)$`, 'm').exec(text)?.[1]?.trim()
+  if (value === undefined) throw new Error(`a patch has no line "${field}: …"`)
+  return value
+}
+
+/** @param {string[]} args */
+function options(args) {
+  /** @type {{ slice: { at: number; of: number }; json: string | undefined; names: string[] }} */
+  const found = { slice: { at: 1, of: 1 }, json: undefined, names: [] }
+  for (let i = 0; i < args.length; i++) {
+    if (args[i] === '--json') found.json = args[++i]
+    else if (args[i] === '--slice') {
+      const [at, of] = (args[++i] ?? '').split('/').map(Number)
+      if (at === undefined || of === undefined || !(at >= 1 && at <= of)) throw new Error('--slice takes K/N, as in --slice 1/4')
+      found.slice = { at, of }
+    } else found.names.push(args[i] ?? '')
+  }
+  return found
+}
+
+function CONFIG() {
+  return `import { defineConfig } from 'vitest/config'
+import { sources } from './scripts/sources.mjs'
+
+export default defineConfig({ resolve: { alias: sources }, test: { include: ['test/**/*.test.ts'], testTimeout: 20_000, fileParallelism: true } })
+`
+}
