@@ -59,9 +59,9 @@ async function tryMutant(name, tests) {
   try {
     const { failed, isWhole, isHung } = await run(tests, true)
     if (isHung) return { killed: true, result: 'killed', by: 'it never ends' }
+    if (failed.length > 0) return { killed: true, result: 'killed', by: failed[0] ?? '' }
     // A mutant that does not even load proves nothing.
-    if (!isWhole) return { killed: false, result: 'the tests could not be loaded', by: '' }
-    return failed.length > 0 ? { killed: true, result: 'killed', by: failed[0] ?? '' } : { killed: false, result: 'no test noticed', by: '' }
+    return { killed: false, result: isWhole ? 'no test noticed' : 'the tests could not be loaded', by: '' }
   } finally {
     if (!apply(patch, '-R')) throw new Error(`${name} cannot be taken back`)
   }

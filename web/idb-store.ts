@@ -326,8 +326,8 @@ function storesOf({ expect, entries, post, take, rows, require }: Batch): readon
   return stores.length === 0 ? ['run'] : stores
 }
 
-function toRow({ runId, epoch, inbox, wakeAt = null, record }: StoredRun): RunRow {
-  return { runId, epoch, inbox, wakeAt, record }
+function toRow({ runId, epoch, inbox, wakeAt, record }: StoredRun): RunRow {
+  return { runId, epoch, inbox, wakeAt: wakeAt ?? null, record }
 }
 
 /**

@@ -39,7 +39,7 @@ const concurrentJournal = workflow({ name: 'concurrent-journal', input: any, ser
 })
 
 const workflows = [sequential, parallel, promptJournal, settledJournal, concurrentJournal] as const
-const lend = (): { slow: Slow } => ({ slow: { wait: () => new Response('').text() } })
+const lend = (): { slow: Slow } => ({ slow: { wait: () => new Response('a').text() } })
 const well = edge({ workflows, services: (_: Env) => lend(), authorize: null })
 
 /** What a run has cost, counted by the platform for each statement, and its entries. */

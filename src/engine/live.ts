@@ -6,6 +6,7 @@ import { StepwellError } from '../errors.ts'
 import type { Entry } from '../journal/entry.ts'
 import type { CancelPayload, Waiting } from '../journal/record.ts'
 import type { Draft } from '../journal/writer.ts'
+import type { Limits } from '../limits.ts'
 import type { Batch } from '../store/store.ts'
 import type { Attempt, Attempts } from './attempt.ts'
 import type { Pending } from './call.ts'
@@ -27,11 +28,21 @@ export interface Winding {
 
 interface Group {
   readonly drafts: Draft[]
+  /** How many of the drafts will be delivered. */
+  outcomes: number
   readonly require: NonNullable<Batch['require']>[number][]
   /** Settled attempts that the drafts hold. */
   collected: number
   readonly after: (() => void)[]
   bytes: number
+}
+
+function hasRoom(group: Group, limits: Limits): boolean {
+  return group.drafts.length < limits.batchEntries && group.bytes < limits.batchBytes
+}
+
+function addOutcome(group: Group, draft: Draft): void {
+  group.drafts.push(group.outcomes++ > 0 ? { ...draft, grouped: true } : draft)
 }
 
 export class Live {
@@ -201,9 +212,8 @@ export class Live {
   /** What can be committed now: due times to store, timers that are due, attempts that settled. */
   async #collect(pass: Pass, now: number): Promise<Group> {
     const { limits } = this.state
-    const group: Group = { drafts: [], require: [], collected: 0, after: [], bytes: 0 }
-    const room = (): boolean => group.drafts.length < limits.batchEntries && group.bytes < limits.batchBytes
-    while (room()) {
+    const group: Group = { drafts: [], outcomes: 0, require: [], collected: 0, after: [], bytes: 0 }
+    while (hasRoom(group, limits)) {
       const call = this.#unstored[group.after.length]
       if (call === undefined) break
       group.drafts.push({ kind: 'timer_set', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
@@ -211,22 +221,18 @@ export class Live {
     }
     const stored = group.after.length
     if (stored > 0) group.after.push(() => { this.#unstored.splice(0, stored) })
-    let outcomes = 0
-    const outcome = (draft: Draft): void => {
-      group.drafts.push(outcomes++ > 0 ? { ...draft, grouped: true } : draft)
-    }
     const due = [...this.timed].filter((call) => (call.due as number) <= now).sort((a, b) => (a.due as number) - (b.due as number))
     for (const call of due) {
-      if (!room()) break
+      if (!hasRoom(group, limits)) break
       if (call.step !== undefined) {
         this.timed.delete(call)
         this.#start(call, now)
         continue
       }
-      outcome({ kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
+      addOutcome(group, { kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
       group.after.push(() => this.timed.delete(call))
     }
-    while (room()) {
+    while (hasRoom(group, limits)) {
       const attempt = this.attempts.settled[group.collected]
       if (attempt === undefined) break
       group.collected++
@@ -234,7 +240,7 @@ export class Live {
       if (call?.step === undefined) continue
       const draft = await this.#outcomeOf(pass, call, attempt, group, now)
       if (draft.kind === 'attempt_failed') group.drafts.push(draft)
-      else outcome(draft)
+      else addOutcome(group, draft)
       group.bytes += draft.payload?.length ?? 0
     }
     if (group.drafts.length === 0 && group.collected > 0) {

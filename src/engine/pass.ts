@@ -346,18 +346,20 @@ export class Pass {
   }
 
   #verify(entry: Entry): void {
-    const fail = (why: string): never => {
-      throw divergence(entry, why, this.calls, this.outstanding.values())
-    }
+    const why = this.#misfit(entry)
+    if (why !== undefined) throw divergence(entry, why, this.calls, this.outstanding.values())
+  }
+
+  /** Why this entry cannot be delivered now. */
+  #misfit(entry: Entry): string | undefined {
     if (entry.key !== undefined) {
       const call = this.outstanding.get(entry.key)
-      if (call === undefined) return fail('it is not asked for now')
-      if (!same(call.fingerprint, entry.fingerprint as Uint8Array)) return fail('its kind, key or declared input is another one now')
+      if (call === undefined) return 'it is not asked for now'
+      if (!same(call.fingerprint, entry.fingerprint as Uint8Array)) return 'its kind, key or declared input is another one now'
     }
     // A grouped entry's count was taken before the earlier members of its group were delivered: a lower bound.
-    if (entry.grouped ? this.calls < entry.calls : this.calls !== entry.calls) {
-      fail(this.calls > entry.calls ? 'more calls were made before it than were recorded' : 'fewer calls were made before it than were recorded')
-    }
+    if (entry.grouped ? this.calls >= entry.calls : this.calls === entry.calls) return undefined
+    return this.calls > entry.calls ? 'more calls were made before it than were recorded' : 'fewer calls were made before it than were recorded'
   }
 
   /** The delivery of the next entry, which opens a new window. At quiescence only. */

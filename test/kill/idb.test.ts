@@ -92,6 +92,7 @@ declare global {
   var append: (seq: number, size?: number) => Parameters<RunStore['commit']>[0]
   var done: number
   var location: { href: string }
+  var addEventListener: (type: string, run: () => void) => void
 }
 
 describe('the IndexedDB store in a browser that dies', () => {
@@ -142,25 +143,33 @@ describe('the IndexedDB store in a browser that dies', () => {
     expect(there).toEqual({ last: there.last, wakeAt: there.last - 100 })
   }, 60_000)
 
-  it('G5: a commit made at once before the page navigates away is there, thanks to commit()', async () => {
+  it('G5: a commit made at once before the page navigates away is there, and one entry even from inside `pagehide`', async () => {
     const page = await launch()
-    for (const kind of ['entry', 'entry and row', 'chunk'] as const) {
-      await page.evaluate(async ([name, url]) => {
+    const cases = [
+      ['entry', 'task'], ['entry and row', 'task'], ['chunk', 'task'], ['entry', 'pagehide'], ['chunk', 'pagehide'],
+    ] as const
+    for (const [kind, when] of cases) {
+      const name = `${kind} ${when}`
+      await page.evaluate(async ([kind, when, name, url]) => {
         const store = await openStore(name)
         await store.commit(start)
         await store.commit(append(1))
-        if (name === 'entry') void store.commit(append(2))
-        else if (name === 'entry and row') void store.commit({ ...append(2), row: { epoch: 1, wakeAt: 5, record: new Uint8Array(3) } })
-        else void store.commit({ expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'k', value: new Uint8Array(10) }] })
+        const go = (): void => {
+          if (kind === 'entry') void store.commit(append(2))
+          else if (kind === 'chunk') void store.commit({ expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'k', value: new Uint8Array(10) }] })
+          else void store.commit({ ...append(2), row: { epoch: 1, wakeAt: 5, record: new Uint8Array(3) } })
+        }
+        if (when === 'task') go()
+        else addEventListener('pagehide', go)
         location.href = `${url}${encodeURIComponent(name)}`
-      }, [kind, url] as const)
-      await page.waitForURL(`**/${encodeURIComponent(kind)}`)
+      }, [kind, when, name, url] as const)
+      await page.waitForURL(`**/${encodeURIComponent(name)}`)
       await page.waitForFunction('window.openStore')
       const there = await page.evaluate(async (name) => {
         const store = await openStore(name)
         return [(await store.last())?.seq, (await store.read())?.wakeAt, (await store.row('chunk', 'k'))?.length]
-      }, kind)
-      expect([kind, ...there]).toEqual([kind, kind === 'chunk' ? 1 : 2, kind === 'entry and row' ? 5 : null, kind === 'chunk' ? 10 : undefined])
+      }, name)
+      expect([name, ...there]).toEqual([name, kind === 'chunk' ? 1 : 2, kind === 'entry and row' ? 5 : null, kind === 'chunk' ? 10 : undefined])
     }
   }, 60_000)
 

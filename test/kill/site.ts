@@ -85,6 +85,8 @@ const args = [
 export interface Browser {
   /** A new tab with the page in it, open and ready. */
   open(url: string): Promise<Tab>
+  /** A new tab with any page in it. */
+  visit(url: string): Promise<Tab>
   /** SIGKILL to every process of this browser, at once. */
   kill(): Promise<void>
   close(): Promise<void>
@@ -116,6 +118,11 @@ export async function launch(profile: string): Promise<Browser> {
     const context = browser.contexts()[0] as BrowserContext
     return {
       kill,
+      visit: async (url) => {
+        const tab = await context.newPage()
+        await tab.goto(url)
+        return tab
+      },
       open: async (url) => {
         const tab = await context.newPage()
         await tab.goto(url)

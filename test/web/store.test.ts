@@ -113,6 +113,56 @@ describe('the IndexedDB store in a browser', () => {
     expect(await two.entries(0, 99)).toEqual(entriesAfter(0, 3))
   })
 
+  it('G6: a take-over that appends nothing stops the old driver at once, and leaves no trace in the journal', async () => {
+    const { name, database, store: one } = await fresh()
+    const [{ store: two }, { store: three }] = [await fresh({ name }), await fresh({ name })]
+    const refused = { kind: 'stale', reason: 'epoch' }
+    const tryAll = async (store: RunStore, seq: number, epoch: number): Promise<unknown[]> => [
+      await store.commit(head(seq, { entries: [entry(seq + 1, 'late')] }, epoch)),
+      await store.commit(head(seq, { entries: entriesAfter(seq, 2), row: row({ epoch }) }, epoch)),
+      await store.commit(head(seq, { row: row({ epoch }) }, epoch)),
+    ]
+    await one.commit(started())
+    for (let seq = 0; seq < 2; seq++) await one.commit(head(seq, { entries: [entry(seq + 1)] }))
+    expect(await two.commit(head(2, { row: row({ epoch: 2 }) }))).toEqual(committed)
+    expect(await tryAll(one, 2, 1)).toEqual([refused, refused, refused])
+    await one.commit({ expect: { kind: 'exists' }, post: [text('m')] })
+    expect(await two.commit(head(2, { row: row({ epoch: 2, wakeAt: 5 }) }, 2))).toEqual(committed)
+    expect(await tryAll(one, 2, 1)).toEqual([refused, refused, refused])
+    expect(await three.commit(head(2, { row: row({ epoch: 3 }) }, 2))).toEqual(committed)
+    expect([...(await tryAll(one, 2, 1)), ...(await tryAll(two, 2, 2))]).toEqual(Array(6).fill(refused))
+    for (const store of [one, two, three]) {
+      expect(await store.last()).toEqual(entry(2))
+      expect(await store.entries(0, 9)).toEqual(entriesAfter(0, 2))
+      expect(await store.read()).toMatchObject({ epoch: 3, inbox: 1 })
+    }
+    for (let seq = 2; seq < 6; seq++) expect(await three.commit(head(seq, { entries: [entry(seq + 1)] }, 3))).toEqual(committed)
+    expect([...(await tryAll(one, 2, 1)), ...(await tryAll(two, 6, 2))]).toEqual(Array(6).fill(refused))
+    expect(await two.commit(head(6, { entries: entriesAfter(6, 2), row: row({ epoch: 4 }) }, 3))).toEqual(committed)
+    expect(await tryAll(three, 6, 3)).toEqual([refused, refused, refused])
+    expect(await two.entries(0, 99)).toEqual(entriesAfter(0, 8))
+    const stored = await database.read<unknown[]>(['entry'], (turn) => turn.on(turn.store('entry').getAll(), turn.finish))
+    expect(stored).toEqual(entriesAfter(0, 8))
+  })
+
+  it('Z-124: a driver that goes on after its run was destroyed leaves nothing behind, also not in a new run of that id', async () => {
+    const { name, database, store: one } = await fresh()
+    const { store: two } = await fresh({ name })
+    const stored = (): Promise<unknown[]> => database.read(['entry'], (turn) => turn.on(turn.store('entry').getAll(), turn.finish))
+    await one.commit(started())
+    for (let seq = 0; seq < 3; seq++) await one.commit(head(seq, { entries: [entry(seq + 1)] }))
+    await two.destroy()
+    expect(await one.commit(head(3, { entries: [entry(4)] }))).toEqual({ kind: 'stale', reason: 'absent' })
+    expect(await stored()).toEqual([])
+    await two.commit(started(1))
+    for (let seq = 1; seq < 3; seq++) await one.commit(head(seq, { entries: [entry(seq + 1)] }))
+    await two.destroy()
+    await two.commit(started(2))
+    expect(await one.commit(head(3, { entries: [entry(4)] }))).toEqual({ kind: 'stale', reason: 'seq' })
+    expect(await stored()).toEqual(entriesAfter(0, 2))
+    expect(await two.entries(0, 9)).toEqual(entriesAfter(0, 2))
+  })
+
   it('G5: a failure at any request leaves nothing of the commit, and the handle goes on with what is stored', async () => {
     const { store } = await fresh()
     await store.commit(started(2))
