@@ -122,6 +122,6 @@ function CONFIG() {
   return `import { defineConfig } from 'vitest/config'
 import { sources } from './scripts/sources.mjs'
 
-export default defineConfig({ resolve: { alias: sources }, test: { include: ['test/**/*.test.ts'], testTimeout: 20_000, fileParallelism: true } })
+export default defineConfig({ resolve: { alias: sources }, test: { include: ['test/**/*.test.ts'], testTimeout: 10_000, fileParallelism: true } })
 `
 }

@@ -81,6 +81,9 @@ class ObjectStore implements SqliteStore {
   /** The tables were seen. They can vanish only by a `destroy`, perhaps of another handle: then SQLite says `no such table`. */
   #isOpen = false
   #alarm: Alarm
+  /** The epoch of `#appendOne`, and no promise about what is stored. */
+  #epoch: number | undefined
+  #appendOne = ''
   #rowsRead = 0
   #rowsWritten = 0
   #alarmsSet = 0
@@ -182,7 +185,11 @@ class ObjectStore implements SqliteStore {
   /** False: not written, for a reason that the long way finds out. */
   #append(entry: StoredEntry, epoch: number): boolean {
     try {
-      const cursor = this.#sql.exec(sql.appendOne, entry.seq, entry.bytes, epoch)
+      if (epoch !== this.#epoch) {
+        this.#appendOne = sql.appendOne(epoch)
+        this.#epoch = epoch
+      }
+      const cursor = this.#sql.exec(this.#appendOne, entry.seq, entry.bytes)
       this.#rowsRead += cursor.rowsRead
       this.#rowsWritten += cursor.rowsWritten
       return cursor.rowsWritten === 1

@@ -26,6 +26,7 @@ export function hotEntry(batch: Batch): StoredEntry | undefined {
   ) return undefined
   const entry = entries[0] as StoredEntry
   if (entry.seq !== expect.seq + 1 || !isCount(expect.seq)) throw badSeq(entry.seq, expect.seq + 1)
+  count(expect.epoch, 'expect.epoch')
   checkBytes(entry.bytes, 'an entry')
   return entry
 }

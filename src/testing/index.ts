@@ -1,4 +1,8 @@
 export { createMemoryShelf } from '../store/memory.ts'
+export { exploreCrashes } from './crash-explorer.ts'
+export type { Execution, ExploreCounts, Explored, ExploreOptions, Schedule, Strike } from './crash-explorer.ts'
+export { FaultStore } from './fault-store.ts'
+export type { Fault, FaultPlan, StoreCall, StoreMethod } from './fault-store.ts'
 export { TestHost } from './test-host.ts'
 export { TestRuns } from './test-runs.ts'
 export { bindStoreContract, storeContract } from './store-contract.ts'

@@ -37,6 +37,8 @@ const journal: SceneCase[] = [
     await illegal(scene, store, head(2, { entries: [entry(4), entry(3)] }), 'entries in another order')
     await illegal(scene, store, head(2.5, { entries: [entry(3.5)] }), 'a seq that is no whole number')
     await illegal(scene, store, head(-1, { entries: [entry(0)] }), 'a negative seq')
+    await illegal(scene, store, head(2, { entries: [entry(3)] }, 1.5), 'an epoch that is no whole number')
+    await illegal(scene, store, head(2, { entries: [entry(3)] }, '1 OR 1 = 1' as unknown as number), 'an epoch that is no number')
     await illegal(scene, store, { expect: { kind: 'absent' }, row: row(), entries: [entry(2)] }, 'a start at 2')
   } },
   { id: 'G3', title: 'a number is never used again and none is left out', run: async (scene) => {

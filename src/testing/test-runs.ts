@@ -8,7 +8,7 @@ import { requestCancel } from '../engine/cancel.ts'
 import { StepwellError } from '../errors.ts'
 import { type RunSummary, summary } from '../journal/summary.ts'
 import { limits, type Limits } from '../limits.ts'
-import type { MaybePromise, RunStore } from '../store/store.ts'
+import { isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
 import type { TestHost } from './test-host.ts'
 
 export interface TestRunsOptions {
@@ -22,6 +22,8 @@ export interface TestRunsOptions {
   readonly takesEpoch?: boolean
   /** Let virtual time move on also while steps run: for steps that wait for nothing but this host's timers. */
   readonly stepsUseHostTime?: boolean
+  /** Virtual time stands still while the store works: for a real one that answers later, where every commit would time out. */
+  readonly storeUsesRealTime?: boolean
 }
 
 export class TestRuns {
@@ -30,6 +32,7 @@ export class TestRuns {
   #limits: Limits
   #drivers = new Map<string, Driver>()
   #stores = new Map<string, RunStore>()
+  #working = 0
 
   constructor(options: TestRunsOptions) {
     this.host = options.host
@@ -47,10 +50,26 @@ export class TestRuns {
   async store(id: string): Promise<RunStore> {
     let store = this.#stores.get(id)
     if (store === undefined) {
-      store = await this.#options.open(id)
+      store = this.#counted(await this.#options.open(id))
       this.#stores.set(id, store)
     }
     return store
+  }
+
+  /** The same store, and how much it has under way. */
+  #counted(store: RunStore): RunStore {
+    const counted = <A extends unknown[], R>(call: (...args: A) => MaybePromise<R>) => (...args: A): MaybePromise<R> => {
+      const answer = call(...args)
+      if (!isPromise(answer)) return answer
+      this.#working++
+      return answer.finally(() => this.#working--)
+    }
+    return {
+      runId: store.runId,
+      read: counted(() => store.read()), entries: counted((after, limit) => store.entries(after, limit)), last: counted(() => store.last()),
+      row: counted((table, key) => store.row(table, key)), rows: counted((table, page) => store.rows(table, page)),
+      keys: counted((table, page) => store.keys(table, page)), commit: counted((batch) => store.commit(batch)), destroy: counted(() => store.destroy()),
+    }
   }
 
   async driver(id: string): Promise<Driver> {
@@ -74,7 +93,7 @@ export class TestRuns {
     for (let idle = 0; result === undefined;) {
       await this.host.quiesce()
       // A live step may wait for the real world: time stands still meanwhile, unless nothing real can be under way.
-      if (result !== undefined || (this.#options.stepsUseHostTime !== true && driver.liveness().steps.length > 0)) {
+      if (result !== undefined || (this.#options.storeUsesRealTime === true && this.#working > 0) || (this.#options.stepsUseHostTime !== true && driver.liveness().steps.length > 0)) {
         idle = 0
         continue
       }

@@ -198,7 +198,7 @@ export async function observe(harness: DeliveryHarness, program: Program, seed: 
   for (const name of ['read', 'entries', 'last', 'row', 'rows', 'keys', 'destroy'] as const) {
     Object.defineProperty(watched, name, { value: (store[name] as (...args: never[]) => unknown).bind(store) })
   }
-  const runs = new TestRuns({ host, open: () => watched, workflows: [definition], stepsUseHostTime: true })
+  const runs = new TestRuns({ host, open: () => watched, workflows: [definition], stepsUseHostTime: true, storeUsesRealTime: true })
   if (from === undefined) await runs.start(definition, program, { id: 'r' })
   else await store.commit({ expect: { kind: 'absent' }, entries: from.entries, row: from.row })
   const end = await runs.settle('r')

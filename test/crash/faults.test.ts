@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { workflow } from '../../src/index.ts'
-import { isPromise as isLater, type RunStore } from '../../src/store/store.ts'
+import { isPromise as isLater } from '../../src/store/store.ts'
 import { createMemoryShelf } from '../../src/store/memory.ts'
 import { type Fault, FaultStore, type StoreMethod } from '../../src/testing/fault-store.ts'
 import { anything, gate, ID, quiesce, World } from '../engine/support.ts'
@@ -158,7 +158,7 @@ describe('reads that fail', () => {
         const w = make(executed)
         const world = new World()
         const dying = world.boot(w, { stepsUseHostTime: true, faults: { fault: (call) => call.method === method && call.nth === n ? { do: 'crash', when: 'before' } : undefined } })
-        const store = await dying.runs.store(ID) as RunStore & { isDead: boolean }
+        const store = await dying.handle()
         const living = dying.runs.start(w, 0, { id: ID }).then(() => dying.runs.settle(ID))
         living.catch(() => {})
         for (let i = 0; i < 500 && !store.isDead; i++) await quiesce()

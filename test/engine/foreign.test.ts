@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { MessageChannel } from 'node:worker_threads'
 import { deflate } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import type { Ctx } from '../../src/context.ts'
@@ -56,7 +57,7 @@ describe('G30: what is neither a ctx call nor a plain promise is caught live', (
     ['setImmediate', () => new Promise((resolve) => { setImmediate(resolve) })],
     ['crypto.subtle', () => crypto.subtle.digest('SHA-256', new Uint8Array(5))],
     ['a file', () => readFile(new URL(import.meta.url))],
-    ['a message channel', () => new Promise((resolve) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = () => { port1.close(); resolve(0) }; port2.postMessage(0) })],
+    ['a message channel', () => new Promise((resolve) => { const { port1, port2 } = new MessageChannel(); port1.once('message', () => { port1.close(); resolve(0) }); port2.postMessage(0) })],
     ['a thread', () => new Promise((resolve) => { deflate(new Uint8Array(1000), resolve) })],
   ]
   for (const [what, foreign] of awaits) {
@@ -98,13 +99,16 @@ describe('G30: what is neither a ctx call nor a plain promise is caught live', (
     expect(process.world.kinds()).toEqual(['run_started'])
   })
 
-  test('G30: a ctx call inside a step\'s function, synchronously', async () => {
+  test.each([false, true])('G30: a ctx call inside a step\'s function, synchronously (behind another step: %s)', async (isSecond) => {
     for (const [what, inside] of [['step "inner"', (ctx: Ctx) => ctx.step('inner', () => 1)], ['now()', (ctx: Ctx) => ctx.now()], ['log()', (ctx: Ctx) => { ctx.log('x') }]] as const) {
-      const { process, end, call } = await endOf(async (ctx) => ctx.step('outer', () => inside(ctx) as unknown))
+      const { process, end, call } = await endOf(async (ctx) => {
+        if (isSecond) await ctx.step('first', () => 1)
+        return ctx.step('outer', () => inside(ctx) as unknown)
+      })
       expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'foreign_await' } })
       if (end.kind === 'blocked') expect(end.blocked.message).toContain('inside a step')
       expect(call).toBe(what)
-      expect(process.world.kinds()).toEqual(['run_started'])
+      expect(process.world.kinds()).toEqual(['run_started', ...(isSecond ? ['step_completed first'] : [])])
     }
   })
 

@@ -49,6 +49,17 @@ describe('G7: keys come from call order inside a scope, never from completion or
     expect(executed.slice(8)).toEqual([0, 1, 2, 3].map((i) => `m[${i}]/s`))
   })
 
+  test('G7: 100 concurrent steps: 100 values, each under its own key, each once (Z-009)', async () => {
+    let executed = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      Promise.all(Array.from({ length: 100 }, (_, i) => ctx.step('s', async () => { executed++; for (let k = 0; k < i % 13; k++) await undefined; return i }))))
+    const process = open(w)
+    await process.run(w)
+    expect((await process.runs.summary(ID)).output).toEqual(Array.from({ length: 100 }, (_, i) => i))
+    const keys = process.world.entries().filter(({ kind }) => kind === 'step_completed').map(({ key }) => key)
+    expect([keys.length, new Set(keys).size, executed]).toEqual([100, 100, 100])
+  })
+
   test('G7: the same name counts in each scope for itself', async () => {
     expect(await keysOf(async (ctx) => {
       await ctx.step('s', () => 0)

@@ -289,7 +289,7 @@ describe('step timeouts', () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', async (call) => {
       call.progress(3, 10)
       await held.promise
-      for (const bad of [[-1], [NaN], ['1'], [1, -1]] as never[][]) expect((await errorOf(() => call.progress(...bad as [number]))).code).toBe('invalid_argument')
+      for (const bad of [[-1], [NaN], ['1'], [1, -1]] as unknown as [number][]) expect((await errorOf(() => { call.progress(...bad) })).code).toBe('invalid_argument')
     }))
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })

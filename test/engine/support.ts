@@ -43,18 +43,21 @@ export class World {
       ...(this.#now === undefined ? undefined : { startAt: this.#now }),
       ...(options.hostName === undefined ? undefined : { name: options.hostName }),
     })
+    const handles = new Map<string, FaultStore>()
     const runs = new TestRuns({
       host, workflows: Array.isArray(workflows) ? workflows as readonly AnyWorkflow[] : [workflows as AnyWorkflow],
       open: (id) => {
         const store = this.shelf.open(id)
-        return new FaultStore(options.wrap?.(store) ?? store, options.faults ?? {})
+        const handle = new FaultStore(options.wrap?.(store) ?? store, options.faults ?? {})
+        handles.set(id, handle)
+        return handle
       },
       ...(options.services === undefined ? undefined : { services: options.services }),
       ...(options.limits === undefined ? undefined : { limits: options.limits }),
       ...(options.stepsUseHostTime === undefined ? undefined : { stepsUseHostTime: options.stepsUseHostTime }),
       ...(options.takesEpoch === undefined ? undefined : { takesEpoch: options.takesEpoch }),
     })
-    return new Process(this, host, runs)
+    return new Process(this, host, runs, handles)
   }
 
   /** Time goes on for the processes to come. */
@@ -100,11 +103,19 @@ export class Process {
   readonly world: World
   readonly host: TestHost
   readonly runs: TestRuns
+  readonly #handles: ReadonlyMap<string, FaultStore>
 
-  constructor(world: World, host: TestHost, runs: TestRuns) {
+  constructor(world: World, host: TestHost, runs: TestRuns, handles: ReadonlyMap<string, FaultStore>) {
     this.world = world
     this.host = host
     this.runs = runs
+    this.#handles = handles
+  }
+
+  /** This process' own handle on a run. */
+  async handle(id = ID): Promise<FaultStore> {
+    await this.runs.store(id)
+    return this.#handles.get(id) as FaultStore
   }
 
   /** Starts `ID` and drives it to its end, its block, or a wait that no time ends. */
@@ -135,8 +146,7 @@ export class Process {
 
   /** The process ends here and now: nothing it still has under way can reach the store. */
   async crash(id = ID): Promise<World> {
-    const store = await this.runs.store(id)
-    if (store instanceof FaultStore) store.kill()
+    (await this.handle(id)).kill()
     this.world.tell(this.host.now())
     return this.world
   }

@@ -161,6 +161,18 @@ describe('the IndexedDB store in a browser', () => {
     expect(await one.commit(head(3, { entries: [entry(4)] }))).toEqual({ kind: 'stale', reason: 'seq' })
     expect(await stored()).toEqual(entriesAfter(0, 2))
     expect(await two.entries(0, 9)).toEqual(entriesAfter(0, 2))
+    // Where epoch and head happen to be the same in both lives, what it writes is in the new one, whole.
+    for (const count of [1, 2]) {
+      await two.destroy()
+      await two.commit(started(2))
+      for (let seq = 2; seq < 4; seq++) await one.commit(head(seq, { entries: [entry(seq + 1)] }))
+      await two.destroy()
+      await two.commit(started(4))
+      const batch = count === 1 ? head(4, { entries: [entry(5)] }) : head(4, { entries: entriesAfter(4, 2), row: row({ wakeAt: 5 }) })
+      expect(await one.commit(batch)).toEqual(committed)
+      expect(await two.entries(0, 9)).toEqual(entriesAfter(0, 4 + count))
+      expect(await stored()).toEqual(entriesAfter(0, 4 + count))
+    }
   })
 
   it('G5: a failure at any request leaves nothing of the commit, and the handle goes on with what is stored', async () => {

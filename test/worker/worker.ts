@@ -70,6 +70,21 @@ export const gated = workflow({ name: 'gated', input: z.object({ ignoresAbort: z
   }
 })
 
+/** Every step waits for the test, so that the object can die between any two entries. */
+export const staircase = workflow({ name: 'staircase', input: z.object({ steps: z.number() }), services: shop }, async (ctx, { steps }) => {
+  const climb = (c: typeof ctx, i: number) => c.step(`s${i}`, async ({ services, runId, key }) => {
+    services.shop.count(runId, key)
+    return services.shop.gate(`${runId}:${i}`)
+  }, { at: 'edge' })
+  const values: unknown[] = []
+  for (let i = 0; i < steps; i++) {
+    values.push(await climb(ctx, i))
+    if (i % 3 === 1) await ctx.sleep(120)
+  }
+  const { winner } = await ctx.race({ never: (c) => climb(c as typeof ctx, steps + 1), last: (c) => climb(c as typeof ctx, steps) })
+  return { values, winner }
+})
+
 export const failing = workflow({ name: 'failing', input: z.any() }, async (ctx): Promise<never> => {
   await ctx.step('fails', () => { throw permanent(new Error('no tea')) })
   return ctx.fail('unreachable')
@@ -103,7 +118,7 @@ export const many = workflow({ name: 'many', input: z.object({ n: z.number() }) 
   return sum
 })
 
-export const workflows = [add, echo, sleepy, gated, failing, buggy, strict, chains, many] as const
+export const workflows = [add, echo, sleepy, gated, staircase, failing, buggy, strict, chains, many] as const
 
 function makeShop(): { shop: Shop } {
   if (world.servicesError !== undefined) throw world.servicesError

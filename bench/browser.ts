@@ -1,0 +1,88 @@
+// The browser host against bare IndexedDB, in one page of a headless Chromium, in turns.
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join, resolve } from 'node:path'
+import { build } from 'esbuild'
+import { chromium } from 'playwright-core'
+import { chromium as chromiumPath } from '../scripts/chromium.mjs'
+import { type Figure, ratios } from './figures.ts'
+
+const root = resolve(import.meta.dirname, '..')
+const STEPS = 10_000
+const AT_ONCE = [100, 1_000] as const
+
+interface Bench {
+  stepwell(kind: 'sequential' | 'parallel', n: number): Promise<number>
+  bare(n: number, bytes: number): Promise<number>
+  entryBytes(): Promise<number>
+}
+
+export async function browser(isQuick: boolean): Promise<Figure[]> {
+  const rounds = isQuick ? 2 : 5
+  const steps = isQuick ? 2_000 : STEPS
+  const bundle = await build({
+    entryPoints: [join(root, 'bench/browser/page.ts')], bundle: true, minify: true, write: false, format: 'iife', platform: 'browser',
+    conditions: ['browser'], target: 'es2024', logLevel: 'error', absWorkingDir: root,
+  })
+  const script = bundle.outputFiles[0]?.text ?? ''
+  // A page of a real address: without one there are neither Web Locks nor a database.
+  const server = createServer((request, response) => {
+    const isScript = request.url === '/page.js'
+    response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html')
+    response.end(isScript ? script : '<!doctype html><title>bench</title><script src="/page.js"></script>')
+  })
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  // A profile on disk: a window without one keeps its databases in memory.
+  mkdirSync(join(root, '.cache'), { recursive: true })
+  const profile = mkdtempSync(join(root, '.cache/bench-'))
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: chromiumPath(), args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],
+  })
+  try {
+    const page = context.pages()[0] ?? await context.newPage()
+    await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/`)
+    const stepwell = (kind: 'sequential' | 'parallel', n: number): Promise<number> =>
+      page.evaluate(([kind, n]) => (globalThis as unknown as { bench: Bench }).bench.stepwell(kind as 'parallel', n as number), [kind, n] as const)
+    const bare = (n: number, bytes: number): Promise<number> =>
+      page.evaluate(([n, bytes]) => (globalThis as unknown as { bench: Bench }).bench.bare(n, bytes), [n, bytes] as const)
+
+    await stepwell('sequential', 500)
+    await stepwell('parallel', 100)
+    const bytes = await page.evaluate(() => (globalThis as unknown as { bench: Bench }).bench.entryBytes())
+    await bare(500, bytes)
+
+    const rates = { bare: [] as number[], steps: [] as number[] }
+    const atOnce = new Map(AT_ONCE.map((n) => [n, { bare: [] as number[], steps: [] as number[] }]))
+    for (let round = 0; round < rounds; round++) {
+      rates.bare.push(steps / await bare(steps, bytes) * 1000)
+      rates.steps.push(steps / await stepwell('sequential', steps) * 1000)
+      for (const [n, rate] of atOnce) {
+        rate.bare.push(n / await bare(n, bytes) * 1000)
+        rate.steps.push(n / await stepwell('parallel', n) * 1000)
+      }
+    }
+    const parallel = AT_ONCE.map((n) => {
+      const rate = atOnce.get(n) as { bare: number[]; steps: number[] }
+      return { n, ...rate, ratio: ratios(rate.steps, rate.bare) }
+    })
+    return [
+      { name: 'browser.sequential.vsBareIdb', values: ratios(rates.steps, rates.bare) },
+      // Of the two numbers of steps, whichever looks worse.
+      { name: 'browser.parallel.vsBareIdb', values: rates.steps.map((_, i) => Math.min(...parallel.map(({ ratio }) => ratio[i] as number))) },
+      { name: 'browser.sequential.stepsPerSecond', values: rates.steps },
+      { name: 'browser.sequential.bareIdb.putsPerSecond', values: rates.bare },
+      ...parallel.flatMap(({ n, steps, bare, ratio }) => [
+        { name: `browser.parallel.${n}.vsBareIdb`, values: ratio },
+        { name: `browser.parallel.${n}.stepsPerSecond`, values: steps },
+        { name: `browser.parallel.${n}.bareIdb.putsPerSecond`, values: bare },
+      ]),
+      { name: 'browser.entryBytes', values: [bytes] },
+    ]
+  } finally {
+    await context.close()
+    server.close()
+    rmSync(profile, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,65 @@
+// What a benchmark gives, the aims of the project, and how both are printed.
+
+/** What was measured, round by round, under a name that never changes its meaning. */
+export interface Figure {
+  readonly name: string
+  readonly values: readonly number[]
+}
+
+interface Aim {
+  readonly least?: number
+  readonly most?: number
+}
+
+const aims: Readonly<Record<string, Aim>> = {
+  'edge.sequential.vsCloudflareWorkflows': { least: 50 },
+  'edge.sequential.vsBareSql': { least: 0.5 },
+  'edge.parallel.vsCloudflareWorkflows': { least: 10 },
+  'edge.replay.entriesPerSecond': { least: 300_000 },
+  'edge.replay.concurrent.entriesPerSecond': { least: 60_000 },
+  'edge.rowsWrittenPerStep': { most: 1.05 },
+  'browser.sequential.vsBareIdb': { least: 0.8 },
+  'browser.parallel.vsBareIdb': { least: 5 },
+  'size.web.gzipBytes': { most: 15_000 },
+  'size.web.totalGzipBytes': { most: 22_000 },
+  'size.worker.gzipBytes': { most: 15_000 },
+  'size.client.gzipBytes': { most: 3_000 },
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] as number : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}
+
+/** Round by round: what happened side by side is divided by one another, and nothing else. */
+export function ratios(a: readonly number[], b: readonly number[]): number[] {
+  return a.map((value, i) => value / (b[i] as number))
+}
+
+function shown(value: number): string {
+  if (value >= 1000) return Math.round(value).toLocaleString('en')
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3).replace(/0$/, '')
+}
+
+export function print(figures: readonly Figure[]): void {
+  const rows = figures.map(({ name, values }) => {
+    const aim = aims[name]
+    const middle = median(values)
+    const isMet = aim !== undefined && middle >= (aim.least ?? -Infinity) && middle <= (aim.most ?? Infinity)
+    return [
+      name, shown(middle), `${shown(Math.min(...values))} – ${shown(Math.max(...values))}`,
+      aim === undefined ? '' : aim.least === undefined ? `≤ ${shown(aim.most as number)}` : `≥ ${shown(aim.least)}`,
+      aim === undefined ? '' : isMet ? 'met' : 'NOT met',
+    ]
+  })
+  const head = ['figure', 'median', 'min – max', 'aim', '']
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] as string).length)))
+  for (const row of [head, ...rows]) {
+    console.log(row.map((cell, i) => i === 0 || i === 4 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number)).join('  ').trimEnd())
+  }
+}
+
+export function toJson(figures: readonly Figure[]): string {
+  return `${JSON.stringify(Object.fromEntries(figures.map(({ name, values }) => [name, Number(median(values).toPrecision(5))])), undefined, 2)}\n`
+}

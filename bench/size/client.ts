@@ -1,0 +1,2 @@
+// What a page needs to start and read runs of the edge.
+export { remote } from 'stepwell/client'
