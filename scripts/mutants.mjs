@@ -15,19 +15,28 @@ const LIMIT_MS = 60_000
 
 const folder = join(root, 'test/mutants')
 const { slice, json, names } = options(process.argv.slice(2))
-const all = readdirSync(folder).filter((name) => name.endsWith('.patch')).sort()
+const all = readdirSync(folder)
+  .filter((name) => name.endsWith('.patch'))
+  .sort()
 const patches = all
   .filter((name) => names.length === 0 || names.some((part) => name.includes(part)))
   .filter((_, i) => i % slice.of === slice.at - 1)
   .map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') }))
-  .map(({ name, text }) => ({ name, text, guarantee: head(text, 'Guarantee'), breaks: head(text, 'Breaks'), tests: head(text, 'Tests').split(' ') }))
+  .map(({ name, text }) => ({
+    name,
+    text,
+    guarantee: head(text, 'Guarantee'),
+    breaks: head(text, 'Breaks'),
+    tests: head(text, 'Tests').split(' '),
+  }))
 
 const work = mkdtempSync(join(tmpdir(), 'stepwell-mutants-'))
 /** @type {{ name: string; guarantee: string; breaks: string; tests: string[]; result: string; killed: boolean; seconds: number; by: string }[]} */
 const results = []
 let isSound = true
 try {
-  for (const name of COPIED) if (existsSync(join(root, name))) cpSync(join(root, name), join(work, name), { recursive: true })
+  for (const name of COPIED)
+    if (existsSync(join(root, name))) cpSync(join(root, name), join(work, name), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(work, 'node_modules'), 'junction')
   writeFileSync(join(work, 'vitest.config.mjs'), CONFIG())
 
@@ -42,7 +51,9 @@ try {
     const outcome = await tryMutant(name, tests)
     const seconds = Math.round((performance.now() - began) / 100) / 10
     results.push({ name, guarantee, breaks, tests, seconds, ...outcome })
-    console.log(`${outcome.killed ? 'killed  ' : 'SURVIVED'} ${guarantee.padEnd(4)} ${`${seconds.toFixed(1)} s`.padStart(7)}  ${name.replace('.patch', '').padEnd(44)} ${outcome.killed ? outcome.by.slice(0, 90) : outcome.result}`)
+    console.log(
+      `${outcome.killed ? 'killed  ' : 'SURVIVED'} ${guarantee.padEnd(4)} ${`${seconds.toFixed(1)} s`.padStart(7)}  ${name.replace('.patch', '').padEnd(44)} ${outcome.killed ? outcome.by.slice(0, 90) : outcome.result}`,
+    )
   }
 } finally {
   rmSync(work, { recursive: true, force: true })
@@ -71,28 +82,57 @@ async function tryMutant(name, tests) {
 function apply(patch, ...more) {
   // Not inside any repository: paths are those of the copy.
   const env = { ...toolEnv, GIT_CEILING_DIRECTORIES: tmpdir(), GIT_DIR: join(work, 'none') }
-  return spawnSync('git', ['apply', ...more, patch], { cwd: work, env, stdio: ['ignore', 'ignore', 'ignore'] }).status === 0
+  return (
+    spawnSync('git', ['apply', ...more, patch], { cwd: work, env, stdio: ['ignore', 'ignore', 'ignore'] }).status === 0
+  )
 }
 
 /** @param {string[]} files @param {boolean} bail */
 async function run(files, bail) {
   const report = join(work, 'report.json')
   rmSync(report, { force: true })
-  const args = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'vitest.config.mjs', '--reporter=json', `--outputFile.json=${report}`, ...(bail ? ['--bail=1'] : []), ...files]
-  const child = spawn(node, args, { cwd: work, env: { ...toolEnv, DELIVERY_PROGRAMS: '12', NO_COLOR: '1' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const args = [
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    '--config',
+    'vitest.config.mjs',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    ...(bail ? ['--bail=1'] : []),
+    ...files,
+  ]
+  const child = spawn(node, args, {
+    cwd: work,
+    env: { ...toolEnv, DELIVERY_PROGRAMS: '12', NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => { output = (output + part).slice(-20_000) })
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (part) => {
+      output = (output + part).slice(-20_000)
+    })
   let isHung = false
-  const timer = setTimeout(() => { isHung = true; child.kill('SIGKILL') }, bail ? LIMIT_MS : 10 * LIMIT_MS)
+  const timer = setTimeout(
+    () => {
+      isHung = true
+      child.kill('SIGKILL')
+    },
+    bail ? LIMIT_MS : 10 * LIMIT_MS,
+  )
   await new Promise((resolve) => child.on('close', resolve))
   clearTimeout(timer)
   if (!existsSync(report)) return { failed: [], isWhole: false, isHung, output }
   /** @type {{ testResults: { name: string; status: string; message?: string; assertionResults: { status: string; fullName: string }[] }[] }} */
   const { testResults } = JSON.parse(readFileSync(report, 'utf8'))
-  const failed = testResults.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName))
-  const unloaded = testResults.filter(({ assertionResults }) => assertionResults.length === 0).map(({ name, message }) => `${name}: ${message ?? ''}`)
+  const failed = testResults.flatMap(({ assertionResults }) =>
+    assertionResults.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
+  )
+  const unloaded = testResults
+    .filter(({ assertionResults }) => assertionResults.length === 0)
+    .map(({ name, message }) => `${name}: ${message ?? ''}`)
   if (unloaded.length > 0) output = unloaded.join('\n')
-  const isWhole = testResults.length === files.length && testResults.every(({ assertionResults }) => assertionResults.length > 0)
+  const isWhole =
+    testResults.length === files.length && testResults.every(({ assertionResults }) => assertionResults.length > 0)
   return { failed, isWhole, isHung, output }
 }
 
@@ -111,7 +151,8 @@ function options(args) {
     if (args[i] === '--json') found.json = args[++i]
     else if (args[i] === '--slice') {
       const [at, of] = (args[++i] ?? '').split('/').map(Number)
-      if (at === undefined || of === undefined || !(at >= 1 && at <= of)) throw new Error('--slice takes K/N, as in --slice 1/4')
+      if (at === undefined || of === undefined || !(at >= 1 && at <= of))
+        throw new Error('--slice takes K/N, as in --slice 1/4')
       found.slice = { at, of }
     } else found.names.push(args[i] ?? '')
   }

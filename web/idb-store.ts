@@ -1,5 +1,5 @@
-// The stores of many runs in one IndexedDB database. A commit is one transaction: its checks are read in it, its writes are
-// asked for in the same task as the last check, and it ends with an explicit commit().
+// The stores of many runs in one IndexedDB database. A commit is one transaction: its checks are read in it or are collisions
+// in it, its writes are asked for in the task of the last check at the latest, and it ends with an explicit commit().
 
 import { StepwellError } from '../src/errors.ts'
 import { runId as legalRunId } from '../src/ids.ts'

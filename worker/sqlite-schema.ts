@@ -43,7 +43,7 @@ export const createTables: readonly string[] = [
 ]
 
 export const hasTables = "SELECT 1 AS there FROM sqlite_master WHERE type = 'table' AND name = 'run'"
-export const readVersion = 'SELECT version, id FROM run'
+export const readVersion = 'SELECT version, id FROM run WHERE one = 1'
 
 /**
  * The commit of one entry, checks included, as one statement. When the epoch or the head is another, the CASE gives NULL, the
@@ -76,7 +76,7 @@ export const insertEntries: string = `INSERT INTO entry (seq, bytes) VALUES ${Ar
 export const selectEntries = 'SELECT seq, bytes FROM entry WHERE seq > ? ORDER BY seq LIMIT ?'
 export const selectLast = 'SELECT seq, bytes FROM entry ORDER BY seq DESC LIMIT 1'
 
-export const selectRun = 'SELECT id, epoch, inbox, wake_at, record FROM run'
+export const selectRun = 'SELECT epoch, inbox, wake_at, record FROM run WHERE one = 1'
 export const selectStanding =
   'SELECT epoch, inbox, record IS NULL AS empty, IFNULL((SELECT max(seq) FROM entry), 0) AS head FROM run WHERE one = 1'
 export const insertRun = 'INSERT INTO run (one, version, id, epoch, inbox, wake_at, record) VALUES (1, ?, ?, ?, ?, ?, ?)'

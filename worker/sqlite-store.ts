@@ -98,11 +98,10 @@ class ObjectStore implements SqliteStore {
 
   read(): RunRow | undefined {
     return this.#read(() => {
-      const row = this.#rows(sql.selectRun)[0]
-      if (row === undefined || row[4] === null) return undefined
+      const [epoch, inbox, wakeAt, record] = this.#rows(sql.selectRun)[0] ?? []
+      if (record === undefined || record === null) return undefined
       return {
-        runId: this.runId, epoch: row[1] as number, inbox: row[2] as number, wakeAt: row[3] as number | null,
-        record: bytesOf(row[4]),
+        runId: this.runId, epoch: epoch as number, inbox: inbox as number, wakeAt: wakeAt as number | null, record: bytesOf(record),
       }
     })
   }
@@ -242,13 +241,14 @@ class ObjectStore implements SqliteStore {
     if (stored === undefined) for (const table of sql.createTables) this.#run(table)
     const before = stored?.isStarted === true ? stored.inbox : (row?.inbox ?? 0)
     const posted = post.map((_, i) => before + i + 1)
+    const inbox = before + posted.length
     if (stored === undefined) {
-      const values = row === undefined ? [-1, before, null, null] : [row.epoch, before, row.wakeAt, row.record]
+      const values = row === undefined ? [-1, inbox, null, null] : [row.epoch, inbox, row.wakeAt, row.record]
       this.#run(sql.insertRun, sql.schemaVersion, this.runId, ...values)
-    } else if (row !== undefined) {
-      this.#run(sql.updateRun, row.epoch, row.wakeAt, row.record)
+    } else {
+      if (row !== undefined) this.#run(sql.updateRun, row.epoch, row.wakeAt, row.record)
+      if (inbox !== stored.inbox) this.#run(sql.updateInbox, inbox)
     }
-    if (posted.length > 0 || (stored !== undefined && before !== stored.inbox)) this.#run(sql.updateInbox, before + posted.length)
     this.#writeEntries(entries, 0)
     this.#writeSide(batch)
     for (const [i, message] of post.entries()) this.#run(sql.putSide, 'inbox', inboxKey(before + i + 1), message)

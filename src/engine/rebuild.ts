@@ -7,10 +7,17 @@ import type { RunRecord } from '../journal/record.ts'
 import type { StoredEntry } from '../store/store.ts'
 import type { RunState } from './state.ts'
 
-const ends: Readonly<Record<string, RunRecord['status']>> = { run_completed: 'completed', run_failed: 'failed', run_cancelled: 'cancelled' }
+const ends: Readonly<Record<string, RunRecord['status']>> = {
+  run_completed: 'completed',
+  run_failed: 'failed',
+  run_cancelled: 'cancelled',
+}
 
 /** Answers how the run ended, if the journal says so and the row does not. Throws `corrupt_entry`. */
-export async function rebuild(state: RunState, last: StoredEntry | undefined): Promise<RunRecord['status'] | undefined> {
+export async function rebuild(
+  state: RunState,
+  last: StoredEntry | undefined,
+): Promise<RunRecord['status'] | undefined> {
   if (last === undefined) return undefined
   const { store, record, writer } = state
   let claimed: ReturnType<typeof claim>
@@ -28,7 +35,11 @@ export async function rebuild(state: RunState, last: StoredEntry | undefined): P
     const status = ends[entry.kind] as RunRecord['status']
     await state.commit([], {
       durability: 'strict',
-      change: { record: { status, endedAt: entry.at, waitingFor: [], blocked: undefined, lastSeq: last.seq }, wakeAt: null, mark: false },
+      change: {
+        record: { status, endedAt: entry.at, waitingFor: [], blocked: undefined, lastSeq: last.seq },
+        wakeAt: null,
+        mark: false,
+      },
     })
     return status
   }
@@ -44,6 +55,8 @@ export async function rebuild(state: RunState, last: StoredEntry | undefined): P
     }
   }
   writer.generation = entry.generation
-  await state.commit([], { change: { record: { generation: entry.generation, generationSeq }, wakeAt: state.wakeAt, mark: false } })
+  await state.commit([], {
+    change: { record: { generation: entry.generation, generationSeq }, wakeAt: state.wakeAt, mark: false },
+  })
   return undefined
 }

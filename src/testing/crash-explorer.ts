@@ -98,9 +98,12 @@ const MAX_ROUNDS = 2000
  * Explores. Throws at the first schedule after which something does not hold, fewest strikes and earliest commits first, with the
  * schedule in the message: give it as `only` to see it again.
  */
-export async function exploreCrashes<D extends AnyWorkflow, O = undefined>(options: ExploreOptions<D, O>): Promise<ExploreCounts> {
+export async function exploreCrashes<D extends AnyWorkflow, O = undefined>(
+  options: ExploreOptions<D, O>,
+): Promise<ExploreCounts> {
   const counts = { commits: 0, schedules: 0, singles: 0, pairs: 0, crashes: 0, lost: 0, executions: 0 }
-  const resultOf = options.result ?? (({ summary: { status, output, error } }: Explored) => ({ status, output, error: plain(error) }))
+  const resultOf =
+    options.result ?? (({ summary: { status, output, error } }: Explored) => ({ status, output, error: plain(error) }))
   let expected: string | undefined
   const explore = async (schedule: Schedule): Promise<number> => {
     const trial = new Trial(options, schedule)
@@ -112,7 +115,10 @@ export async function exploreCrashes<D extends AnyWorkflow, O = undefined>(optio
       counts.executions += end.executions.length
     } catch (error) {
       const seed = JSON.stringify(schedule)
-      throw new Error(`crash explorer: ${error instanceof Error ? error.message : String(error)}\n  schedule: ${seed}  (repeat it with \`only: ${seed}\`)\n  ${trial.story()}`, { cause: error })
+      throw new Error(
+        `crash explorer: ${error instanceof Error ? error.message : String(error)}\n  schedule: ${seed}  (repeat it with \`only: ${seed}\`)\n  ${trial.story()}`,
+        { cause: error },
+      )
     }
     counts.schedules++
     counts.crashes += trial.crashes
@@ -142,7 +148,12 @@ function pairsOf(commits: number, most: number): Schedule[] {
   const all: Schedule[] = []
   for (let first = 1; first <= commits; first++) {
     for (let second = first + 1; second <= commits + 3; second++) {
-      for (const a of kinds) for (const b of kinds) all.push([{ commit: first, when: a }, { commit: second, when: b }])
+      for (const a of kinds)
+        for (const b of kinds)
+          all.push([
+            { commit: first, when: a },
+            { commit: second, when: b },
+          ])
     }
   }
   if (all.length <= most) return all
@@ -183,8 +194,12 @@ class Trial<D extends AnyWorkflow, O> {
   }
 
   story(): string {
-    const log = this.#entries.map(({ seq, kind, key }) => `${seq} ${kind}${key === undefined ? '' : ` ${key}`}`).join(', ')
-    const calls = this.#executions.map(({ key, attempt, process }) => `${key} (attempt ${attempt}, process ${process})`).join(', ')
+    const log = this.#entries
+      .map(({ seq, kind, key }) => `${seq} ${kind}${key === undefined ? '' : ` ${key}`}`)
+      .join(', ')
+    const calls = this.#executions
+      .map(({ key, attempt, process }) => `${key} (attempt ${attempt}, process ${process})`)
+      .join(', ')
     return `journal: ${log}\n  calls: ${calls}`
   }
 
@@ -201,7 +216,11 @@ class Trial<D extends AnyWorkflow, O> {
       await this.#checkStore(store)
       this.#checkCalls()
       const explored: Explored = {
-        summary: await summary(store), end, entries: this.#entries, executions: this.#executions, processes: number,
+        summary: await summary(store),
+        end,
+        entries: this.#entries,
+        executions: this.#executions,
+        processes: number,
       }
       this.#options.check?.(world, explored)
       return explored
@@ -211,7 +230,11 @@ class Trial<D extends AnyWorkflow, O> {
 
   #boot(store: RunStore, number: number, services: (host: TestHost) => object): Process<D> {
     const { workflow, input, quiesce, takesEpoch, stepsUseHostTime, cancelAt } = this.#options
-    const host = new TestHost({ quiesce, seed: number, ...(this.#now === undefined ? undefined : { startAt: this.#now }) })
+    const host = new TestHost({
+      quiesce,
+      seed: number,
+      ...(this.#now === undefined ? undefined : { startAt: this.#now }),
+    })
     const handle = new FaultStore(store, {
       fault: ({ method }) => {
         if (method !== 'commit') return undefined
@@ -225,17 +248,29 @@ class Trial<D extends AnyWorkflow, O> {
         this.crashes++
         return { do: 'crash', when: strike.when }
       },
-      committed: (batch) => { this.#committed(batch) },
+      committed: (batch) => {
+        this.#committed(batch)
+      },
     })
     const watched = watch(workflow, {
       isDead: () => handle.isDead,
-      execute: (call, generation) => { this.#executed({ ...call, generation, process: number }) },
+      execute: (call, generation) => {
+        this.#executed({ ...call, generation, process: number })
+      },
     })
     return new Process({
-      host, handle, workflow: watched as D, input, limits: this.#limits, services: services(host), takesEpoch: takesEpoch ?? true,
+      host,
+      handle,
+      workflow: watched as D,
+      input,
+      limits: this.#limits,
+      services: services(host),
+      takesEpoch: takesEpoch ?? true,
       stepsUseHostTime: stepsUseHostTime ?? true,
       isCancelDue: () => cancelAt !== undefined && !this.#isCancelled && this.#entries.length >= cancelAt,
-      cancelled: () => { this.#isCancelled = true },
+      cancelled: () => {
+        this.#isCancelled = true
+      },
     })
   }
 
@@ -268,7 +303,8 @@ class Trial<D extends AnyWorkflow, O> {
   #executed(execution: Execution): void {
     const { key, attempt, generation, idempotencyKey } = execution
     if (this.#outcomes.has(`${generation} ${key}`)) this.#fail(`${key} was called after its outcome was committed`)
-    if (this.#failed.has(`${generation} ${key} ${attempt}`)) this.#fail(`attempt ${attempt} of ${key} was called after its failure was committed`)
+    if (this.#failed.has(`${generation} ${key} ${attempt}`))
+      this.#fail(`attempt ${attempt} of ${key} was called after its failure was committed`)
     const known = this.#keys.get(`${generation} ${key}`)
     if (known !== undefined && known !== idempotencyKey) this.#fail(`${key} has two idempotency keys`)
     this.#keys.set(`${generation} ${key}`, idempotencyKey)
@@ -289,12 +325,14 @@ class Trial<D extends AnyWorkflow, O> {
     const byAttempt = new Map<string, Execution[]>()
     for (const execution of this.#executions) {
       const id = `${execution.generation} ${execution.key} ${execution.attempt}`
-      byAttempt.set(id, [...byAttempt.get(id) ?? [], execution])
+      byAttempt.set(id, [...(byAttempt.get(id) ?? []), execution])
     }
     for (const calls of byAttempt.values()) {
       const [{ key, attempt }] = calls as [Execution]
-      if (calls.length > 1 + this.crashes) violated(`attempt ${attempt} of ${key} was called ${calls.length} times with ${this.crashes} crashes`)
-      if (new Set(calls.map(({ process }) => process)).size < calls.length) violated(`attempt ${attempt} of ${key} was called twice by one process`)
+      if (calls.length > 1 + this.crashes)
+        violated(`attempt ${attempt} of ${key} was called ${calls.length} times with ${this.crashes} crashes`)
+      if (new Set(calls.map(({ process }) => process)).size < calls.length)
+        violated(`attempt ${attempt} of ${key} was called twice by one process`)
     }
     for (let generation = 1; ; generation++) {
       const keys = [...this.#keys].filter(([call]) => call.startsWith(`${generation} `)).map(([, key]) => key)
@@ -334,7 +372,7 @@ class Process<D extends AnyWorkflow> {
     if (started === undefined) return undefined
     const driver = new Driver({ store: handle, host, registry: registry([workflow]), services, limits, takesEpoch })
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      if (!await this.#cancelIfDue(driver)) return undefined
+      if (!(await this.#cancelIfDue(driver))) return undefined
       const end = await this.#settle(driver.drive(), driver)
       if (end === undefined) return undefined
       switch (end.kind) {
@@ -343,7 +381,8 @@ class Process<D extends AnyWorkflow> {
           host.advanceTo(end.wakeAt)
           break
         // A lost answer can make a driver give up; whoever drives next finds what is there.
-        case 'superseded': case 'unavailable':
+        case 'superseded':
+        case 'unavailable':
           break
         default:
           return end
@@ -356,7 +395,10 @@ class Process<D extends AnyWorkflow> {
     const { handle, host, workflow, limits, input } = this.#init
     for (let tries = 1; ; tries++) {
       try {
-        const given = typeof input === 'function' ? await (input as (store: RunStore) => MaybePromise<WorkflowInput<D>>)(handle) : input
+        const given =
+          typeof input === 'function'
+            ? await (input as (store: RunStore) => MaybePromise<WorkflowInput<D>>)(handle)
+            : input
         await startRun(handle, host, limits, workflow, given, { id: RUN_ID })
         return true
       } catch (error) {
@@ -380,7 +422,14 @@ class Process<D extends AnyWorkflow> {
   async #settle<T>(promise: Promise<T>, driver?: Driver): Promise<T | undefined> {
     const { host, handle, stepsUseHostTime } = this.#init
     let result: { readonly value: T } | { readonly error: unknown } | undefined
-    promise.then((value) => { result = { value } }, (error: unknown) => { result = { error } })
+    promise.then(
+      (value) => {
+        result = { value }
+      },
+      (error: unknown) => {
+        result = { error }
+      },
+    )
     for (let idle = 0, turns = 0; ;) {
       await host.quiesce()
       if (handle.isDead) return undefined
@@ -388,7 +437,7 @@ class Process<D extends AnyWorkflow> {
         if ('error' in result) throw result.error
         return result.value
       }
-      if (driver !== undefined && this.#init.isCancelDue() && !await this.#cancelIfDue(driver)) return undefined
+      if (driver !== undefined && this.#init.isCancelDue() && !(await this.#cancelIfDue(driver))) return undefined
       if (++turns > 100_000) throw new StepwellError('internal', 'nothing happens any more')
       if (!stepsUseHostTime && driver !== undefined && driver.liveness().steps.length > 0) {
         idle = 0
@@ -405,7 +454,10 @@ class Process<D extends AnyWorkflow> {
 
 interface Watcher {
   readonly isDead: () => boolean
-  readonly execute: (call: { readonly key: string; readonly attempt: number; readonly idempotencyKey: string }, generation: number) => void
+  readonly execute: (
+    call: { readonly key: string; readonly attempt: number; readonly idempotencyKey: string },
+    generation: number,
+  ) => void
 }
 
 type AnyFunction = (...args: never[]) => unknown
@@ -418,13 +470,21 @@ interface AnyCall {
 /** The same workflow, whose step functions are counted, and neither begin nor go on in a process that is dead. */
 function watch(workflow: AnyWorkflow, watcher: Watcher): AnyWorkflow {
   const run = workflow.run as (ctx: Ctx, input: unknown) => unknown
-  return { ...workflow, run: ((ctx: Ctx, input: unknown) => run(watched(ctx, watcher), input)) as unknown as AnyWorkflow['run'] }
+  return {
+    ...workflow,
+    run: ((ctx: Ctx, input: unknown) => run(watched(ctx, watcher), input)) as unknown as AnyWorkflow['run'],
+  }
 }
 
 function watched(ctx: Ctx, watcher: Watcher): Ctx {
-  const branch = (fn: unknown): unknown => typeof fn === 'function' ? (inner: Ctx, ...rest: never[]) => (fn as AnyFunction)(watched(inner, watcher) as never, ...rest) : fn
+  const branch = (fn: unknown): unknown =>
+    typeof fn === 'function'
+      ? (inner: Ctx, ...rest: never[]) => (fn as AnyFunction)(watched(inner, watcher) as never, ...rest)
+      : fn
   const branches = (fns: unknown): unknown =>
-    typeof fns === 'object' && fns !== null ? Object.fromEntries(Object.entries(fns).map(([label, fn]) => [label, branch(fn)])) : fns
+    typeof fns === 'object' && fns !== null
+      ? Object.fromEntries(Object.entries(fns).map(([label, fn]) => [label, branch(fn)]))
+      : fns
   return new Proxy(ctx, {
     get(target, name): unknown {
       const value: unknown = Reflect.get(target, name, target)
@@ -432,11 +492,16 @@ function watched(ctx: Ctx, watcher: Watcher): Ctx {
       const method = value.bind(target) as (...args: unknown[]) => unknown
       switch (name) {
         case 'step':
-          return (step: unknown, fn: unknown, options: unknown) => method(step, typeof fn === 'function' ? counted(fn as AnyFunction, target, watcher) : fn, options)
-        case 'all': case 'race': case 'any': case 'settled':
+          return (step: unknown, fn: unknown, options: unknown) =>
+            method(step, typeof fn === 'function' ? counted(fn as AnyFunction, target, watcher) : fn, options)
+        case 'all':
+        case 'race':
+        case 'any':
+        case 'settled':
           return (fns: unknown) => method(branches(fns))
         case 'map':
-          return (label: unknown, items: unknown, options: unknown, fn: unknown) => method(label, items, options, branch(fn))
+          return (label: unknown, items: unknown, options: unknown, fn: unknown) =>
+            method(label, items, options, branch(fn))
         case 'scope':
           return (label: unknown, fn: unknown) => method(label, branch(fn))
         case 'cleanup':
@@ -454,7 +519,10 @@ function counted(fn: AnyFunction, ctx: Ctx, { isDead, execute }: Watcher): (call
     execute({ key: call.key, attempt: call.attempt, idempotencyKey: call.idempotencyKey }, ctx.info.generation)
     const result = fn(call as never) as MaybePromise<unknown>
     if (!isPromise(result)) return result
-    return result.then((value) => isDead() ? new Promise(() => {}) : value, (error: unknown) => isDead() ? new Promise(() => {}) : Promise.reject(error))
+    return result.then(
+      (value) => (isDead() ? new Promise(() => {}) : value),
+      (error: unknown) => (isDead() ? new Promise(() => {}) : Promise.reject(error)),
+    )
   }
 }
 

@@ -2,7 +2,14 @@
 // with it holds for every store, because the engine sees nothing else of the world than the port.
 
 import { StepwellError } from '../errors.ts'
-import { type Batch, type CommitAnswer, isPromise, type MaybePromise, type RunStore, type StaleReason } from '../store/store.ts'
+import {
+  type Batch,
+  type CommitAnswer,
+  isPromise,
+  type MaybePromise,
+  type RunStore,
+  type StaleReason,
+} from '../store/store.ts'
 
 export type StoreMethod = 'read' | 'entries' | 'last' | 'row' | 'rows' | 'keys' | 'commit' | 'destroy'
 
@@ -97,14 +104,18 @@ export class FaultStore implements RunStore {
   }
 
   commit(batch: Batch): MaybePromise<CommitAnswer> {
-    return this.#call('commit', () => {
-      const told = (answer: CommitAnswer): CommitAnswer => {
-        if (answer.kind === 'committed') this.#plan.committed?.(batch)
-        return answer
-      }
-      const answer = this.#inner.commit(batch)
-      return isPromise(answer) ? answer.then(told) : told(answer)
-    }, batch)
+    return this.#call(
+      'commit',
+      () => {
+        const told = (answer: CommitAnswer): CommitAnswer => {
+          if (answer.kind === 'committed') this.#plan.committed?.(batch)
+          return answer
+        }
+        const answer = this.#inner.commit(batch)
+        return isPromise(answer) ? answer.then(told) : told(answer)
+      },
+      batch,
+    )
   }
 
   #call<T>(method: StoreMethod, run: () => MaybePromise<T>, batch?: Batch): MaybePromise<T> {
@@ -114,7 +125,7 @@ export class FaultStore implements RunStore {
     const fault = this.#plan.fault?.({ method, nth, batch })
     if (fault === undefined) {
       const answer = run()
-      return isPromise(answer) ? answer.then((value) => this.#isDead ? never<T>() : value) : answer
+      return isPromise(answer) ? answer.then((value) => (this.#isDead ? never<T>() : value)) : answer
     }
     switch (fault.do) {
       case 'fail':
@@ -122,11 +133,16 @@ export class FaultStore implements RunStore {
       case 'stale':
         return commitOnly<T>(method, { kind: 'stale', reason: fault.reason })
       case 'unknown': {
-        const lost = commitOnly<T>(method, { kind: 'unknown', error: fault.error ?? new Error('the answer was lost, as the test wanted') })
+        const lost = commitOnly<T>(method, {
+          kind: 'unknown',
+          error: fault.error ?? new Error('the answer was lost, as the test wanted'),
+        })
         return fault.when === 'before' ? lost : then(run(), () => lost)
       }
       case 'delay':
-        return fault.when === 'before' ? fault.until.then(() => this.#isDead ? never<T>() : run()) : then(run(), (value) => fault.until.then(() => value))
+        return fault.when === 'before'
+          ? fault.until.then(() => (this.#isDead ? never<T>() : run()))
+          : then(run(), (value) => fault.until.then(() => value))
       case 'hang':
         return fault.when === 'before' ? never() : then(run(), () => never<T>())
       case 'crash':

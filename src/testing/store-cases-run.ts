@@ -160,7 +160,8 @@ const side: SceneCase[] = [
   } },
   { id: 'G27', title: 'chunks may be there before their run, which then is still absent', run: async (scene) => {
     const store = await scene.open()
-    await commits(store, { expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'c', value: text('c') }, { table: 'manifest', key: 'm', value: text('m') }] })
+    const rows: Batch['rows'] = [{ table: 'chunk', key: 'c', value: text('c') }, { table: 'manifest', key: 'm', value: text('m') }]
+    await commits(store, { expect: { kind: 'none' }, rows })
     equal(await store.read(), undefined, 'the row')
     await refused(scene, store, head(0, { entries: [entry(1)] }), 'absent')
     await refused(scene, store, { expect: { kind: 'exists' }, post: [text('m')] }, 'absent')

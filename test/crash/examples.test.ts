@@ -13,7 +13,12 @@ import type { TestHost } from '../../src/testing/test-host.ts'
 import { quiesce } from '../support/node.ts'
 
 const common = { quiesce, open: (id: string) => createMemoryShelf().open(id) }
-const input = { orderId: 'o-1', email: 'a@example.org', items: [{ sku: 'A', quantity: 2, unitPriceCents: 500 }], waitMs: 60_000 }
+const input = {
+  orderId: 'o-1',
+  email: 'a@example.org',
+  items: [{ sku: 'A', quantity: 2, unitPriceCents: 500 }],
+  waitMs: 60_000,
+}
 
 /** The shop, outside of everything that crashes. `isDeduplicating`: off, as a shop that ignores the key. */
 class Outside {
@@ -27,9 +32,15 @@ class Outside {
   }
 
   shop(host: TestHost): Shop {
-    const act = async <T extends object>(action: string, { idempotencyKey }: CallOptions, answer: (n: number) => T): Promise<T> => {
+    const act = async <T extends object>(
+      action: string,
+      { idempotencyKey }: CallOptions,
+      answer: (n: number) => T,
+    ): Promise<T> => {
       this.requests.push({ action, key: idempotencyKey })
-      await new Promise<void>((resolve) => { host.timer(20, resolve) })
+      await new Promise<void>((resolve) => {
+        host.timer(20, resolve)
+      })
       if (action === 'ship' && this.declined) throw permanent(new Error('sold out'))
       const id = `${action} ${idempotencyKey}`
       const known = this.#isDeduplicating ? this.#answers.get(id) : undefined
@@ -50,32 +61,57 @@ class Outside {
   expectOneKeyEach(...actions: readonly string[]): void {
     expect([...new Set(this.requests.map(({ action }) => action))].sort()).toEqual([...actions].sort())
     for (const action of actions) {
-      expect(new Set(this.requests.filter((request) => request.action === action).map(({ key }) => key)).size, action).toBe(1)
+      expect(
+        new Set(this.requests.filter((request) => request.action === action).map(({ key }) => key)).size,
+        action,
+      ).toBe(1)
     }
     expect(new Set(this.requests.map(({ key }) => key)).size).toBe(actions.length)
   }
 }
 
 function log(name: string, counts: ExploreCounts): void {
-  console.log(`crash explorer: ${name}: ${counts.commits} commits, ${counts.singles} + ${counts.pairs} schedules, ${counts.crashes} crashes, ${counts.lost} lost answers, ${counts.executions} calls`)
+  console.log(
+    `crash explorer: ${name}: ${counts.commits} commits, ${counts.singles} + ${counts.pairs} schedules, ${counts.crashes} crashes, ${counts.lost} lost answers, ${counts.executions} calls`,
+  )
 }
 
-test.each([true, false])('order, killed at every commit: it completes, with one key for each action (the shop deduplicates: %s)', async (isDeduplicating) => {
-  const counts = await exploreCrashes({
-    ...common, workflow: order, input, outside: () => new Outside(isDeduplicating), services: (outside, host) => ({ shop: outside.shop(host) }), maxPairs: 300,
-    check: (outside, { summary }) => {
-      expect(summary).toMatchObject({ status: 'completed', output: { orderId: 'o-1', totalCents: 1000, chargeId: 'charge', shipmentId: 'shipment' } })
-      outside.expectOneKeyEach('price', 'reserve', 'charge', 'ship')
-    },
-  })
-  log('order', counts)
-  expect(counts.commits).toBeGreaterThan(9)
-}, 120_000)
+test.each([true, false])(
+  'order, killed at every commit: it completes, with one key for each action (the shop deduplicates: %s)',
+  async (isDeduplicating) => {
+    const counts = await exploreCrashes({
+      ...common,
+      workflow: order,
+      input,
+      outside: () => new Outside(isDeduplicating),
+      services: (outside, host) => ({ shop: outside.shop(host) }),
+      maxPairs: 300,
+      check: (outside, { summary }) => {
+        expect(summary).toMatchObject({
+          status: 'completed',
+          output: { orderId: 'o-1', totalCents: 1000, chargeId: 'charge', shipmentId: 'shipment' },
+        })
+        outside.expectOneKeyEach('price', 'reserve', 'charge', 'ship')
+      },
+    })
+    log('order', counts)
+    expect(counts.commits).toBeGreaterThan(9)
+  },
+  120_000,
+)
 
 test('order that cannot be shipped, killed at every commit: what was taken is given back', async () => {
   const counts = await exploreCrashes({
-    ...common, workflow: order, input, maxPairs: 300,
-    outside: () => { const outside = new Outside(); outside.declined = true; return outside }, services: (outside, host) => ({ shop: outside.shop(host) }),
+    ...common,
+    workflow: order,
+    input,
+    maxPairs: 300,
+    outside: () => {
+      const outside = new Outside()
+      outside.declined = true
+      return outside
+    },
+    services: (outside, host) => ({ shop: outside.shop(host) }),
     check: (outside, { summary }) => {
       expect(summary.status).toBe('failed')
       outside.expectOneKeyEach('price', 'reserve', 'charge', 'ship', 'release', 'refund')
@@ -87,7 +123,13 @@ test('order that cannot be shipped, killed at every commit: what was taken is gi
 
 test('order, cancelled while it waits and killed at every commit: released and refunded, never shipped', async () => {
   const counts = await exploreCrashes({
-    ...common, workflow: order, input, cancelAt: 5, outside: () => new Outside(), services: (outside, host) => ({ shop: outside.shop(host) }), maxPairs: 300,
+    ...common,
+    workflow: order,
+    input,
+    cancelAt: 5,
+    outside: () => new Outside(),
+    services: (outside, host) => ({ shop: outside.shop(host) }),
+    maxPairs: 300,
     check: (outside, { summary }) => {
       expect(summary.status).toBe('cancelled')
       outside.expectOneKeyEach('price', 'reserve', 'charge', 'release', 'refund')
@@ -97,12 +139,42 @@ test('order, cancelled while it waits and killed at every commit: released and r
   expect(counts.commits).toBeGreaterThan(11)
 }, 120_000)
 
+test('order, cancelled after each of its entries and killed at every commit: nothing that was taken is kept', async () => {
+  for (let cancelAt = 1; cancelAt <= 6; cancelAt++) {
+    const counts = await exploreCrashes({
+      ...common,
+      workflow: order,
+      input,
+      cancelAt,
+      outside: () => new Outside(),
+      services: (outside, host) => ({ shop: outside.shop(host) }),
+      maxPairs: 40,
+      check: (outside, { summary }) => {
+        expect(summary.status).toBe('cancelled')
+        const done = new Set(outside.requests.map(({ action }) => action))
+        // What was committed as reserved or charged is given back; what was only asked for when the cancel came may be unknown.
+        if (cancelAt >= 3) expect(done.has('release')).toBe(true)
+        if (cancelAt >= 4) expect(done.has('refund')).toBe(true)
+        for (const action of done)
+          expect(
+            new Set(outside.requests.filter((request) => request.action === action).map(({ key }) => key)).size,
+          ).toBe(1)
+      },
+    })
+    expect(counts.singles).toBeGreaterThan(8)
+  }
+}, 120_000)
+
 test('digest, killed at every commit, those of its blobs among them: the same digest, each chunk hashed at most once more', async () => {
   const file = (length: number, seed: number) => Uint8Array.from({ length }, (_, i) => (i * 31 + seed) & 255)
   const files = [file(7000, 1), file(1500, 2)]
   let last: string | undefined
   const counts = await exploreCrashes({
-    ...common, workflow: digest, maxPairs: 150, stepsUseHostTime: false, limits: { chunkBytes: 1024 },
+    ...common,
+    workflow: digest,
+    maxPairs: 150,
+    stepsUseHostTime: false,
+    limits: { chunkBytes: 1024 },
     input: async (store) => {
       const blobs = []
       for (const bytes of files) blobs.push(await writeBlob(store, limits({ chunkBytes: 1024 }), 0, bytes))
@@ -111,7 +183,7 @@ test('digest, killed at every commit, those of its blobs among them: the same di
     check: (_, { summary, executions }) => {
       const { output } = summary as { output: { digest: string; files: { size: number }[] } }
       expect(output.files.map(({ size }) => size)).toEqual([7000, 1500])
-      expect(output.digest).toBe(last ??= output.digest)
+      expect(output.digest).toBe((last ??= output.digest))
       expect(new Set(executions.map(({ key }) => key)).size).toBe(7 + 2 + 2 + 1)
     },
   })

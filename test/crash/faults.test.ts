@@ -13,7 +13,13 @@ function wrap(fault: (nth: number) => Fault | undefined) {
   const committed: string[] = []
   let crashes = 0
   const store = new FaultStore(inner, {
-    fault: ({ method, nth }) => method === 'commit' ? fault(nth) : undefined, committed: ({ expect: { kind } }) => { committed.push(kind) }, crashed: () => { crashes++ },
+    fault: ({ method, nth }) => (method === 'commit' ? fault(nth) : undefined),
+    committed: ({ expect: { kind } }) => {
+      committed.push(kind)
+    },
+    crashed: () => {
+      crashes++
+    },
   })
   return { inner, store, committed, crashes: () => crashes }
 }
@@ -21,7 +27,14 @@ function wrap(fault: (nth: number) => Fault | undefined) {
 async function isPending(promise: unknown): Promise<boolean> {
   if (!isLater(promise)) return false
   let settled = false
-  promise.then(() => { settled = true }, () => { settled = true })
+  promise.then(
+    () => {
+      settled = true
+    },
+    () => {
+      settled = true
+    },
+  )
   await quiesce()
   return !settled
 }
@@ -31,7 +44,13 @@ describe('the fault store', () => {
     const { inner, store, committed } = wrap(() => undefined)
     expect(store.commit(start)).toEqual({ kind: 'committed' })
     expect(store.read()).toEqual(inner.read())
-    expect([store.entries(0, 1), store.last(), store.row('chunk', 'x'), store.rows('chunk', { limit: 1 }), store.keys('chunk', { limit: 1 })]).toEqual([[], undefined, undefined, [], []])
+    expect([
+      store.entries(0, 1),
+      store.last(),
+      store.row('chunk', 'x'),
+      store.rows('chunk', { limit: 1 }),
+      store.keys('chunk', { limit: 1 }),
+    ]).toEqual([[], undefined, undefined, [], []])
     expect(committed).toEqual(['absent'])
     expect([store.calls('commit'), store.calls('read'), store.calls('last')]).toEqual([1, 1, 1])
     void store.destroy()
@@ -40,7 +59,14 @@ describe('the fault store', () => {
 
   test('fail, stale and unknown before: nothing was done', async () => {
     const faults: readonly (readonly [Fault, unknown])[] = [
-      [{ do: 'stale', reason: 'epoch' }, { kind: 'stale', reason: 'epoch' }], [{ do: 'unknown', when: 'before', error: 5 }, { kind: 'unknown', error: 5 }],
+      [
+        { do: 'stale', reason: 'epoch' },
+        { kind: 'stale', reason: 'epoch' },
+      ],
+      [
+        { do: 'unknown', when: 'before', error: 5 },
+        { kind: 'unknown', error: 5 },
+      ],
     ]
     for (const [fault, answer] of faults) {
       const { inner, store, committed } = wrap(() => fault)
@@ -79,11 +105,12 @@ describe('the fault store', () => {
 
   test('crash, before and after: from then on nothing answers and nothing is done; what is delayed is not done either', async () => {
     for (const when of ['before', 'after'] as const) {
-      const { inner, store, crashes } = wrap((nth) => nth === 1 ? { do: 'crash', when } : undefined)
+      const { inner, store, crashes } = wrap((nth) => (nth === 1 ? { do: 'crash', when } : undefined))
       expect(await isPending(store.commit(start))).toBe(true)
       expect(inner.read() === undefined).toBe(when === 'before')
       expect([store.isDead, crashes()]).toEqual([true, 1])
-      for (const answer of [store.read(), store.commit(start), store.entries(0, 1), store.destroy()]) expect(await isPending(answer)).toBe(true)
+      for (const answer of [store.read(), store.commit(start), store.entries(0, 1), store.destroy()])
+        expect(await isPending(answer)).toBe(true)
       store.kill()
       expect(crashes()).toBe(1)
       expect(inner.read() === undefined).toBe(when === 'before')
@@ -104,14 +131,34 @@ describe('the fault store', () => {
 })
 
 describe('reads that fail', () => {
-  const make = (executed: string[]) => workflow({ name: 'w', input: anything }, async (ctx) => {
-    await Promise.all([ctx.step('a', async () => { executed.push('a') }), ctx.step('b', async () => { executed.push('b') })])
-    await ctx.step('flaky', (call) => { executed.push(`flaky ${call.attempt}`); if (call.attempt === 1) throw new Error('busy') }, { retry: { delay: '1 minute', jitter: 0 } })
-    const large = await ctx.step('large', () => { executed.push('large'); return 'x'.repeat(70_000) })
-    await ctx.sleep('1 hour')
-    await ctx.step('last', () => { executed.push('last') })
-    return large.length
-  })
+  const make = (executed: string[]) =>
+    workflow({ name: 'w', input: anything }, async (ctx) => {
+      await Promise.all([
+        ctx.step('a', async () => {
+          executed.push('a')
+        }),
+        ctx.step('b', async () => {
+          executed.push('b')
+        }),
+      ])
+      await ctx.step(
+        'flaky',
+        (call) => {
+          executed.push(`flaky ${call.attempt}`)
+          if (call.attempt === 1) throw new Error('busy')
+        },
+        { retry: { delay: '1 minute', jitter: 0 } },
+      )
+      const large = await ctx.step('large', () => {
+        executed.push('large')
+        return 'x'.repeat(70_000)
+      })
+      await ctx.sleep('1 hour')
+      await ctx.step('last', () => {
+        executed.push('last')
+      })
+      return large.length
+    })
   const calls = ['a', 'b', 'flaky 1', 'flaky 2', 'large', 'last']
   const methods: readonly StoreMethod[] = ['read', 'entries', 'last', 'row', 'rows']
 
@@ -119,7 +166,14 @@ describe('reads that fail', () => {
     const counts: Record<string, number> = {}
     const world = new World()
     const w = make([])
-    const process = world.boot(w, { faults: { fault: ({ method }) => { counts[method] = (counts[method] ?? 0) + 1; return undefined } } })
+    const process = world.boot(w, {
+      faults: {
+        fault: ({ method }) => {
+          counts[method] = (counts[method] ?? 0) + 1
+          return undefined
+        },
+      },
+    })
     await process.runs.start(w, 0, { id: ID })
     await process.runs.settle(ID)
     return counts
@@ -136,11 +190,22 @@ describe('reads that fail', () => {
         const world = new World()
         let isStruck = false
         const process = world.boot(w, {
-          faults: { fault: (call) => { if (call.method !== method || call.nth !== n) return undefined; isStruck = true; struck++; return { do: 'fail' } } },
+          faults: {
+            fault: (call) => {
+              if (call.method !== method || call.nth !== n) return undefined
+              isStruck = true
+              struck++
+              return { do: 'fail' }
+            },
+          },
         })
-        for (let tries = 0; tries < 2; tries++) await process.runs.start(w, 0, { id: ID }).catch((error: { code: string }) => { expect(error.code).toBe('store_unavailable') })
+        for (let tries = 0; tries < 2; tries++)
+          await process.runs.start(w, 0, { id: ID }).catch((error: { code: string }) => {
+            expect(error.code).toBe('store_unavailable')
+          })
         const ends: string[] = []
-        for (let tries = 0; tries < 3 && ends.at(-1) !== 'ended'; tries++) ends.push((await process.runs.settle(ID)).kind)
+        for (let tries = 0; tries < 3 && ends.at(-1) !== 'ended'; tries++)
+          ends.push((await process.runs.settle(ID)).kind)
         expect(ends.at(-1), `${method} ${n}`).toBe('ended')
         expect(isStruck, `${method} ${n}`).toBe(true)
         expect(executed, `${method} ${n}`).toEqual(calls)
@@ -157,7 +222,12 @@ describe('reads that fail', () => {
         const executed: string[] = []
         const w = make(executed)
         const world = new World()
-        const dying = world.boot(w, { stepsUseHostTime: true, faults: { fault: (call) => call.method === method && call.nth === n ? { do: 'crash', when: 'before' } : undefined } })
+        const dying = world.boot(w, {
+          stepsUseHostTime: true,
+          faults: {
+            fault: (call) => (call.method === method && call.nth === n ? { do: 'crash', when: 'before' } : undefined),
+          },
+        })
         const store = await dying.handle()
         const living = dying.runs.start(w, 0, { id: ID }).then(() => dying.runs.settle(ID))
         living.catch(() => {})

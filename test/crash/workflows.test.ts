@@ -35,26 +35,44 @@ interface Lent {
   readonly ledger: Ledger
   readonly wait: (ms: number) => Promise<void>
 }
-const lend = (ledger: Ledger, host: TestHost): Lent => ({ ledger, wait: (ms) => new Promise((resolve) => { host.timer(ms, resolve) }) })
+const lend = (ledger: Ledger, host: TestHost): Lent => ({
+  ledger,
+  wait: (ms) =>
+    new Promise((resolve) => {
+      host.timer(ms, resolve)
+    }),
+})
 const servicesOf = (call: { services: object }): Lent => call.services as Lent
 
 function log(name: string, counts: ExploreCounts): void {
   // How much was explored is part of the result of this test.
-  console.log(`crash explorer: ${name}: ${counts.commits} commits, ${counts.singles} + ${counts.pairs} schedules, ${counts.crashes} crashes, ${counts.lost} lost answers, ${counts.executions} calls`)
+  console.log(
+    `crash explorer: ${name}: ${counts.commits} commits, ${counts.singles} + ${counts.pairs} schedules, ${counts.crashes} crashes, ${counts.lost} lost answers, ${counts.executions} calls`,
+  )
 }
 
 test('a sequential run: every action has one key, and is asked for at most once more for each crash', async () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => {
     const values: number[] = []
     for (const action of ['a', 'b', 'c', 'd']) {
-      values.push(await ctx.step(action, async (call) => { const { ledger, wait } = servicesOf(call); await wait(5); return ledger.act(action, call.idempotencyKey) }))
+      values.push(
+        await ctx.step(action, async (call) => {
+          const { ledger, wait } = servicesOf(call)
+          await wait(5)
+          return ledger.act(action, call.idempotencyKey)
+        }),
+      )
     }
     await ctx.sleep('1 hour')
     values.push(await ctx.step('e', (call) => servicesOf(call).ledger.act('e', call.idempotencyKey)))
     return values
   })
   const counts = await exploreCrashes({
-    ...common, workflow: w, outside: () => new Ledger(), services: lend, maxPairs: 300,
+    ...common,
+    workflow: w,
+    outside: () => new Ledger(),
+    services: lend,
+    maxPairs: 300,
     check: (ledger) => {
       expect(ledger.done.size).toBe(5)
       for (const action of 'abcde') expect(ledger.keysOf(action).size).toBe(1)
@@ -66,7 +84,11 @@ test('a sequential run: every action has one key, and is asked for at most once 
 
 test('races, timers and parallel steps: the same winner, whatever crashes', async () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-    const step = (c: Ctx, name: string, ms: number): Promise<string> => c.step(name, async (call) => { await servicesOf(call).wait(ms); return name })
+    const step = (c: Ctx, name: string, ms: number): Promise<string> =>
+      c.step(name, async (call) => {
+        await servicesOf(call).wait(ms)
+        return name
+      })
     const all = await ctx.all({ x: (c) => step(c, 'x', 30), y: (c) => step(c, 'y', 10), z: (c) => c.sleep(20) })
     const drawn = ctx.uuid()
     // By far, so that a crash in between changes no winner.
@@ -76,10 +98,26 @@ test('races, timers and parallel steps: the same winner, whatever crashes', asyn
       await c.sleep(10)
       return step(c, 'each', item === 'p' ? 50 : 5)
     })
-    const settled = await ctx.settled({ bad: (c) => c.step('bad', () => { throw new Error('no') }, { retry: { limit: 0 } }), good: (c) => step(c, 'good', 5) })
+    const settled = await ctx.settled({
+      bad: (c) =>
+        c.step(
+          'bad',
+          () => {
+            throw new Error('no')
+          },
+          { retry: { limit: 0 } },
+        ),
+      good: (c) => step(c, 'good', 5),
+    })
     return { all, drawn: drawn.length, race, timer, map, settled: settled.bad.status }
   })
-  const counts = await exploreCrashes({ ...common, workflow: w, outside: () => new Ledger(), services: lend, maxPairs: 250 })
+  const counts = await exploreCrashes({
+    ...common,
+    workflow: w,
+    outside: () => new Ledger(),
+    services: lend,
+    maxPairs: 250,
+  })
   log('races and timers', counts)
   expect(counts.commits).toBeGreaterThan(20)
 }, 120_000)
@@ -87,17 +125,35 @@ test('races, timers and parallel steps: the same winner, whatever crashes', asyn
 test('retries: attempts are counted on, back-offs end when they would have', async () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => {
     const started = ctx.now()
-    const value = await ctx.step('flaky', (call) => {
-      servicesOf(call).ledger.act('flaky', call.idempotencyKey)
-      if (call.attempt < 4) throw new Error(`busy ${call.attempt}`)
-      return call.attempt
-    }, { retry: { limit: 5, delay: '10 minutes', maxDelay: '1 hour', jitter: 0 } })
-    const last = await ctx.step('hopeless', () => { throw new Error('never') }, { retry: { limit: 2, delay: '1 minute', jitter: 0 } }).catch((error: Error) => error.message)
+    const value = await ctx.step(
+      'flaky',
+      (call) => {
+        servicesOf(call).ledger.act('flaky', call.idempotencyKey)
+        if (call.attempt < 4) throw new Error(`busy ${call.attempt}`)
+        return call.attempt
+      },
+      { retry: { limit: 5, delay: '10 minutes', maxDelay: '1 hour', jitter: 0 } },
+    )
+    const last = await ctx
+      .step(
+        'hopeless',
+        () => {
+          throw new Error('never')
+        },
+        { retry: { limit: 2, delay: '1 minute', jitter: 0 } },
+      )
+      .catch((error: Error) => error.message)
     return { value, last, took: ctx.now() - started }
   })
   const counts = await exploreCrashes({
-    ...common, workflow: w, outside: () => new Ledger(), services: lend, maxPairs: 250,
-    check: (ledger) => { expect(ledger.done.size).toBe(1) },
+    ...common,
+    workflow: w,
+    outside: () => new Ledger(),
+    services: lend,
+    maxPairs: 250,
+    check: (ledger) => {
+      expect(ledger.done.size).toBe(1)
+    },
   })
   log('retries', counts)
   expect(counts.commits).toBeGreaterThan(15)
@@ -110,14 +166,22 @@ test('a cancel with a cleanup: it ends cancelled, and what was taken is given ba
       await ctx.sleep('1 day')
     } finally {
       await ctx.cleanup(async (c) => {
-        await c.step('give back', async (call) => { await servicesOf(call).wait(20); return servicesOf(call).ledger.act('give back', call.idempotencyKey) })
+        await c.step('give back', async (call) => {
+          await servicesOf(call).wait(20)
+          return servicesOf(call).ledger.act('give back', call.idempotencyKey)
+        })
         await c.sleep(100)
         await c.step('tell', (call) => servicesOf(call).ledger.act('tell', call.idempotencyKey))
       })
     }
   })
   const counts = await exploreCrashes({
-    ...common, workflow: w, cancelAt: 3, outside: () => new Ledger(), services: lend, maxPairs: 250,
+    ...common,
+    workflow: w,
+    cancelAt: 3,
+    outside: () => new Ledger(),
+    services: lend,
+    maxPairs: 250,
     check: (ledger, end) => {
       expect(end.summary.status).toBe('cancelled')
       expect([...ledger.done.values()]).toEqual([1, 2, 3])
@@ -134,8 +198,13 @@ test('a cancel in the middle of a running step, with nothing to clean up', async
     await ctx.step('endless', () => new Promise(() => {}), { timeout: '1 day' })
   })
   const counts = await exploreCrashes({
-    ...common, workflow: w, cancelAt: 2, maxPairs: 100,
-    check: (_, { summary }) => { expect(summary.status).toBe('cancelled') },
+    ...common,
+    workflow: w,
+    cancelAt: 2,
+    maxPairs: 100,
+    check: (_, { summary }) => {
+      expect(summary.status).toBe('cancelled')
+    },
   })
   log('cancel of a running step', counts)
   expect(counts.singles).toBeGreaterThanOrEqual(12)
@@ -143,11 +212,21 @@ test('a cancel in the middle of a running step, with nothing to clean up', async
 
 test('a run\'s own timeout: it fails once, after its cleanup', async () => {
   const w = workflow({ name: 'w', input: anything, timeout: '1 hour' }, async (ctx) => {
-    try { await ctx.sleep('1 day') } finally { await ctx.cleanup((c) => c.step('release', (call) => servicesOf(call).ledger.act('release', call.idempotencyKey))) }
+    try {
+      await ctx.sleep('1 day')
+    } finally {
+      await ctx.cleanup((c) => c.step('release', (call) => servicesOf(call).ledger.act('release', call.idempotencyKey)))
+    }
   })
   const counts = await exploreCrashes({
-    ...common, workflow: w, outside: () => new Ledger(), services: lend, maxPairs: 150,
-    check: (ledger, { summary }) => { expect([summary.status, ledger.done.size]).toEqual(['failed', 1]) },
+    ...common,
+    workflow: w,
+    outside: () => new Ledger(),
+    services: lend,
+    maxPairs: 150,
+    check: (ledger, { summary }) => {
+      expect([summary.status, ledger.done.size]).toEqual(['failed', 1])
+    },
   })
   log('run timeout', counts)
   expect(counts.commits).toBeGreaterThan(6)
@@ -166,47 +245,164 @@ test('large values: input, outcome and output are blobs', async () => {
 
 test('on a store that answers later, as IndexedDB does', async () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-    const both = await ctx.all({ a: async (c) => { await c.step('s', () => 1); return c.step('t', async () => 2) }, b: (c) => c.sleep(50) })
-    await ctx.step('flaky', (call) => { if (call.attempt < 3) throw new Error('busy') }, { retry: { delay: '1 minute', jitter: 0 } })
+    const both = await ctx.all({
+      a: async (c) => {
+        await c.step('s', () => 1)
+        return c.step('t', async () => 2)
+      },
+      b: (c) => c.sleep(50),
+    })
+    await ctx.step(
+      'flaky',
+      (call) => {
+        if (call.attempt < 3) throw new Error('busy')
+      },
+      { retry: { delay: '1 minute', jitter: 0 } },
+    )
     return both.a
   })
-  const counts = await exploreCrashes({ ...common, open: (id) => answeringLater(createMemoryShelf().open(id)), workflow: w, maxPairs: 200 })
+  const counts = await exploreCrashes({
+    ...common,
+    open: (id) => answeringLater(createMemoryShelf().open(id)),
+    workflow: w,
+    maxPairs: 200,
+  })
   log('answering later', counts)
   expect(counts.commits).toBeGreaterThan(9)
 }, 120_000)
 
 test('where the platform gives authority and the epoch stays', async () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-    for (let i = 0; i < 4; i++) await ctx.step('s', async (call) => servicesOf(call).ledger.act('s', call.idempotencyKey))
+    for (let i = 0; i < 4; i++)
+      await ctx.step('s', async (call) => servicesOf(call).ledger.act('s', call.idempotencyKey))
     await ctx.sleep('1 hour')
   })
   const counts = await exploreCrashes({
-    ...common, workflow: w, takesEpoch: false, outside: () => new Ledger(), services: lend, maxPairs: 150, deadMs: 40_000,
-    check: (ledger) => { expect(ledger.done.size).toBe(4) },
+    ...common,
+    workflow: w,
+    takesEpoch: false,
+    outside: () => new Ledger(),
+    services: lend,
+    maxPairs: 150,
+    deadMs: 40_000,
+    check: (ledger) => {
+      expect(ledger.done.size).toBe(4)
+    },
   })
   log('one epoch', counts)
   expect(counts.commits).toBeGreaterThan(8)
 }, 60_000)
 
 test('a group of 30 parallel steps whose outcomes share commits', async () => {
-  const w = workflow({ name: 'w', input: anything }, async (ctx) =>
-    (await Promise.all(Array.from({ length: 30 }, (_, i) => ctx.step('s', async (call) => { if (i % 7 === 0) await servicesOf(call).wait(i); return servicesOf(call).ledger.act('s', call.idempotencyKey) })))).length)
+  const w = workflow(
+    { name: 'w', input: anything },
+    async (ctx) =>
+      (
+        await Promise.all(
+          Array.from({ length: 30 }, (_, i) =>
+            ctx.step('s', async (call) => {
+              if (i % 7 === 0) await servicesOf(call).wait(i)
+              return servicesOf(call).ledger.act('s', call.idempotencyKey)
+            }),
+          ),
+        )
+      ).length,
+  )
   const counts = await exploreCrashes({
-    ...common, workflow: w, outside: () => new Ledger(), services: lend, maxPairs: 100, check: (ledger) => { expect(ledger.done.size).toBe(30) },
+    ...common,
+    workflow: w,
+    outside: () => new Ledger(),
+    services: lend,
+    maxPairs: 100,
+    check: (ledger) => {
+      expect(ledger.done.size).toBe(30)
+    },
   })
   log('30 at once', counts)
   expect(counts.executions).toBeGreaterThan(30 * counts.schedules)
 }, 60_000)
 
+test('plain chains that are longer than the engine\'s turns, beside steps: dropped passes lose and repeat nothing', async () => {
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    const links = async (n: number): Promise<void> => {
+      for (let i = 0; i < n; i++) await undefined
+    }
+    const out: unknown[] = []
+    for (const n of [13, 18, 30]) {
+      out.push(
+        await Promise.all([
+          ctx.step('a', async (call) => {
+            await servicesOf(call).wait(n)
+            return n
+          }),
+          links(n).then(() => ctx.step('b', async () => n)),
+          links(n).then(() => ctx.uuid().length),
+        ]),
+      )
+    }
+    return out
+  })
+  const counts = await exploreCrashes({
+    ...common,
+    workflow: w,
+    outside: () => new Ledger(),
+    services: lend,
+    maxPairs: 150,
+  })
+  log('long chains', counts)
+  expect(counts.commits).toBeGreaterThan(8)
+}, 60_000)
+
+test('code that is changed in the middle, under policy restart: the new generation ends as it would', async () => {
+  // The first process has the old code, which the journal of the later ones does not fit.
+  let boots = 0
+  const w = workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
+    const isOld = boots === 1
+    await ctx.step(isOld ? 'old' : 'new', (call) =>
+      servicesOf(call).ledger.act(isOld ? 'old' : 'new', call.idempotencyKey),
+    )
+    await ctx.sleep('1 hour')
+    await ctx.step('last', (call) => servicesOf(call).ledger.act('last', call.idempotencyKey))
+    return 'done'
+  })
+  const counts = await exploreCrashes({
+    ...common,
+    workflow: w,
+    maxPairs: 100,
+    outside: () => {
+      boots = 0
+      return new Ledger()
+    },
+    services: (ledger, host) => {
+      boots++
+      return lend(ledger, host)
+    },
+    check: (ledger, { summary, processes }) => {
+      expect(summary.status).toBe('completed')
+      expect(summary.generation).toBeLessThanOrEqual(2)
+      if (processes === 1) expect(summary.generation).toBe(1)
+      expect(ledger.keysOf('last').size).toBe(1)
+    },
+  })
+  log('restart', counts)
+  expect(counts.commits).toBeGreaterThan(7)
+}, 60_000)
+
 // --- the explorer itself
 
-const flaky = (): ReturnType<typeof workflow> => workflow({ name: 'w', input: anything }, async (ctx) => {
-  await ctx.step('a', () => 1)
-  return ctx.step('b', (call) => (call.services as { boots: number }).boots)
-}) as never
+const flaky = (): ReturnType<typeof workflow> =>
+  workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1)
+    return ctx.step('b', (call) => (call.services as { boots: number }).boots)
+  }) as never
 
 test('the explorer finds what ends otherwise, prints the smallest schedule, and repeats it', async () => {
-  const options = { ...common, workflow: flaky(), outside: () => ({ boots: 0 }), services: (outside: { boots: number }) => ({ boots: ++outside.boots }) }
+  const options = {
+    ...common,
+    workflow: flaky(),
+    outside: () => ({ boots: 0 }),
+    services: (outside: { boots: number }) => ({ boots: ++outside.boots }),
+  }
   const failure = await exploreCrashes(options).catch((error: Error) => error)
   expect(failure).toBeInstanceOf(Error)
   const { message } = failure as Error
@@ -222,11 +418,22 @@ test('the explorer finds a store that forgets what it has committed', async () =
   const forgetful = (id: string) => {
     const store = createMemoryShelf().open(id)
     return Object.assign(answeringLater(store), {
-      entries: async (after: number, limit: number) => store.entries(after, limit).map(({ seq, bytes }) => ({ seq, bytes: seq === 3 ? bytes.map((byte, i) => i === 5 ? byte ^ 1 : byte) : bytes })),
+      entries: async (after: number, limit: number) =>
+        store
+          .entries(after, limit)
+          .map(({ seq, bytes }) => ({
+            seq,
+            bytes: seq === 3 ? bytes.map((byte, i) => (i === 5 ? byte ^ 1 : byte)) : bytes,
+          })),
     })
   }
-  const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.step('a', () => 1); await ctx.step('b', () => 1) })
-  await expect(exploreCrashes({ ...common, open: forgetful, workflow: w })).rejects.toThrow('entry 3 is not what was committed')
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1)
+    await ctx.step('b', () => 1)
+  })
+  await expect(exploreCrashes({ ...common, open: forgetful, workflow: w })).rejects.toThrow(
+    'entry 3 is not what was committed',
+  )
 })
 
 test('the explorer finds a step that is called after its outcome was committed', async () => {
@@ -241,22 +448,40 @@ test('the explorer finds a step that is called after its outcome was committed',
         if (!isLost && row !== undefined && entries.at(-1)?.seq === 2) {
           isLost = true
           inner = createMemoryShelf().open(id)
-          inner.commit({ expect: { kind: 'absent' }, entries: entries.slice(0, 1), row: { epoch: row.epoch, wakeAt: row.wakeAt, record: row.record } })
+          inner.commit({
+            expect: { kind: 'absent' },
+            entries: entries.slice(0, 1),
+            row: { epoch: row.epoch, wakeAt: row.wakeAt, record: row.record },
+          })
         }
         return inner.read()
       },
-      entries: (after, limit) => inner.entries(after, limit), last: () => inner.last(), rows: (table, page) => inner.rows(table, page),
+      entries: (after, limit) => inner.entries(after, limit),
+      last: () => inner.last(),
+      rows: (table, page) => inner.rows(table, page),
       commit: (batch) => inner.commit(batch),
     })
   }
-  const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.step('a', () => 1); await ctx.sleep('1 hour') })
-  await expect(exploreCrashes({ ...common, open: losing, workflow: w })).rejects.toThrow(/entry 2 was committed after entry 2|a was called after its outcome was committed/)
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1)
+    await ctx.sleep('1 hour')
+  })
+  await expect(exploreCrashes({ ...common, open: losing, workflow: w })).rejects.toThrow(
+    /entry 2 was committed after entry 2|a was called after its outcome was committed/,
+  )
 })
 
 test('what the explorer hands to `check` is how the schedule ended', async () => {
   const seen: Explored[] = []
   const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('a', () => 'value'))
-  const counts = await exploreCrashes({ ...common, workflow: w, maxPairs: 0, check: (_, end) => { seen.push(end) } })
+  const counts = await exploreCrashes({
+    ...common,
+    workflow: w,
+    maxPairs: 0,
+    check: (_, end) => {
+      seen.push(end)
+    },
+  })
   expect(counts).toMatchObject({ commits: 4, schedules: 13, singles: 12, pairs: 0, crashes: 8, lost: 4 })
   expect(new Set(seen.map(({ processes }) => processes))).toEqual(new Set([1, 2]))
   for (const { summary, entries } of seen) {

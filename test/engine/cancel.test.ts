@@ -15,7 +15,11 @@ async function cancel(process: Process, reason?: string): Promise<void> {
 describe('G21: cancel', () => {
   test('G21: a queued run ends in one commit, and its function does nothing', async () => {
     const executed: string[] = []
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.step('s', () => { executed.push('s') }) })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('s', () => {
+        executed.push('s')
+      })
+    })
     const process = open(w)
     await process.runs.start(w, 0, { id: ID, delay: '1 hour' })
     await process.runs.cancel(ID, 'not needed')
@@ -23,13 +27,25 @@ describe('G21: cancel', () => {
     expect(process.world.kinds()).toEqual(['run_started', 'cancel_requested', 'run_cancelled'])
     expect(executed).toEqual([])
     expect(process.world.row()).toMatchObject({ wakeAt: null })
-    expect((await process.runs.summary(ID)).error).toMatchObject({ code: 'cancelled', message: 'the run was cancelled: not needed' })
+    expect((await process.runs.summary(ID)).error).toMatchObject({
+      code: 'cancelled',
+      message: 'the run was cancelled: not needed',
+    })
   })
 
   test('G21: a sleeping run ends in one commit with the cancel; its timers are gone (T-080)', async () => {
     const batches: Batch[] = []
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep('30 days'); return 1 })
-    const process = open(w, { faults: { committed: (batch) => { batches.push(batch) } } })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.sleep('30 days')
+      return 1
+    })
+    const process = open(w, {
+      faults: {
+        committed: (batch) => {
+          batches.push(batch)
+        },
+      },
+    })
     await process.runs.start(w, 0, { id: ID })
     await process.runs.drive(ID)
     await cancel(process)
@@ -46,10 +62,14 @@ describe('G21: cancel', () => {
   test('G21: a running step\'s signal aborts; a step that ignores it is not waited for, and what it gives later is dropped (T-081, B-107)', async () => {
     const held = gate<string>()
     const seen: unknown[] = []
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', async (call) => {
-      call.abortSignal.addEventListener('abort', () => { seen.push((call.abortSignal.reason as { code: string }).code) })
-      return held.promise
-    }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', async (call) => {
+        call.abortSignal.addEventListener('abort', () => {
+          seen.push((call.abortSignal.reason as { code: string }).code)
+        })
+        return held.promise
+      }),
+    )
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     const { end } = await process.begin()
@@ -66,7 +86,16 @@ describe('G21: cancel', () => {
 
   test('G21: during a back-off, and no attempt comes after it', async () => {
     let attempts = 0
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => { attempts++; throw new Error('busy') }, { retry: { delay: '1 hour' } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step(
+        's',
+        () => {
+          attempts++
+          throw new Error('busy')
+        },
+        { retry: { delay: '1 hour' } },
+      ),
+    )
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     expect((await process.runs.drive(ID)).kind).toBe('parked')
@@ -79,11 +108,25 @@ describe('G21: cancel', () => {
   test('G21: outstanding calls reject in call order, in one delivery, with `cancelled`; ctx.abortSignal aborts before them', async () => {
     const order: string[] = []
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-      ctx.abortSignal.addEventListener('abort', () => { order.push(`signal ${(ctx.abortSignal.reason as { code: string }).code}`) })
-      const note = (name: string) => (error: { code: string }) => { order.push(`${name} ${error.code} ${ctx.now()}`) }
+      ctx.abortSignal.addEventListener('abort', () => {
+        order.push(`signal ${(ctx.abortSignal.reason as { code: string }).code}`)
+      })
+      const note = (name: string) => (error: { code: string }) => {
+        order.push(`${name} ${error.code} ${ctx.now()}`)
+      }
       await Promise.allSettled([
-        ctx.step('c', forever).catch(note('c')), ctx.sleep('1 day').catch(note('sleep')), ctx.step('a', forever).catch(note('a')),
-        ctx.step('b', () => { throw new Error('busy') }, { retry: { delay: '1 day' } }).catch(note('b')),
+        ctx.step('c', forever).catch(note('c')),
+        ctx.sleep('1 day').catch(note('sleep')),
+        ctx.step('a', forever).catch(note('a')),
+        ctx
+          .step(
+            'b',
+            () => {
+              throw new Error('busy')
+            },
+            { retry: { delay: '1 day' } },
+          )
+          .catch(note('b')),
       ])
       order.push(`aborted ${ctx.abortSignal.aborted}`)
     })
@@ -94,7 +137,14 @@ describe('G21: cancel', () => {
     await cancel(process)
     expect(await end).toEqual({ kind: 'ended', status: 'cancelled' })
     const at = process.now
-    expect(order).toEqual(['signal cancelled', `c cancelled ${at}`, `sleep cancelled ${at}`, `a cancelled ${at}`, `b cancelled ${at}`, 'aborted true'])
+    expect(order).toEqual([
+      'signal cancelled',
+      `c cancelled ${at}`,
+      `sleep cancelled ${at}`,
+      `a cancelled ${at}`,
+      `b cancelled ${at}`,
+      'aborted true',
+    ])
     expect(process.world.entries().filter(({ kind }) => kind === 'cancel_requested')).toHaveLength(1)
   })
 
@@ -104,14 +154,39 @@ describe('G21: cancel', () => {
       try {
         await ctx.sleep('1 day')
       } finally {
-        await ctx.step('forbidden', () => { order.push('forbidden ran') }).catch((error: { code: string }) => { order.push(`step ${error.code}`) })
-        await ctx.sleep(1).catch((error: { code: string }) => { order.push(`sleep ${error.code}`) })
-        await ctx.all({ a: (c) => c.step('forbidden', () => 1) }).catch((error: { code: string }) => { order.push(`all ${error.code}`) })
+        await ctx
+          .step('forbidden', () => {
+            order.push('forbidden ran')
+          })
+          .catch((error: { code: string }) => {
+            order.push(`step ${error.code}`)
+          })
+        await ctx.sleep(1).catch((error: { code: string }) => {
+          order.push(`sleep ${error.code}`)
+        })
+        await ctx.all({ a: (c) => c.step('forbidden', () => 1) }).catch((error: { code: string }) => {
+          order.push(`all ${error.code}`)
+        })
         await ctx.cleanup(async (c) => {
-          await c.step('release', () => { order.push('release') })
+          await c.step('release', () => {
+            order.push('release')
+          })
           await c.sleep(1000)
-          await c.all({ x: (d) => d.step('one', () => { order.push('one') }), y: (d) => d.step('two', async () => { order.push('two') }) })
-          await c.map('m', [1, 2], {}, (d, i) => d.step('item', () => { order.push(`item ${i}`) }))
+          await c.all({
+            x: (d) =>
+              d.step('one', () => {
+                order.push('one')
+              }),
+            y: (d) =>
+              d.step('two', async () => {
+                order.push('two')
+              }),
+          })
+          await c.map('m', [1, 2], {}, (d, i) =>
+            d.step('item', () => {
+              order.push(`item ${i}`)
+            }),
+          )
         })
         order.push('cleaned up')
       }
@@ -121,19 +196,49 @@ describe('G21: cancel', () => {
     await process.runs.drive(ID)
     await process.runs.cancel(ID)
     expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
-    expect(order).toEqual(['step cancelled', 'sleep cancelled', 'all cancelled', 'release', 'one', 'two', 'item 1', 'item 2', 'cleaned up'])
-    expect(process.world.kinds()).toEqual([
-      'run_started', 'timer_set ctx.sleep', 'cancel_requested', 'step_completed cleanup/release', 'timer_set cleanup/ctx.sleep', 'timer_fired cleanup/ctx.sleep',
-      'step_completed cleanup/all/x/one', 'step_completed cleanup/all/y/two', 'step_completed cleanup/m[1]/item', 'step_completed cleanup/m[0]/item', 'run_cancelled',
-    ].map((kind) => kind.replace('m[1]', 'm[?]').replace('m[0]', 'm[?]')).map((kind, i) => kind.includes('m[?]') ? process.world.kinds()[i] : kind))
+    expect(order).toEqual([
+      'step cancelled',
+      'sleep cancelled',
+      'all cancelled',
+      'release',
+      'one',
+      'two',
+      'item 1',
+      'item 2',
+      'cleaned up',
+    ])
+    expect(process.world.kinds()).toEqual(
+      [
+        'run_started',
+        'timer_set ctx.sleep',
+        'cancel_requested',
+        'step_completed cleanup/release',
+        'timer_set cleanup/ctx.sleep',
+        'timer_fired cleanup/ctx.sleep',
+        'step_completed cleanup/all/x/one',
+        'step_completed cleanup/all/y/two',
+        'step_completed cleanup/m[1]/item',
+        'step_completed cleanup/m[0]/item',
+        'run_cancelled',
+      ]
+        .map((kind) => kind.replace('m[1]', 'm[?]').replace('m[0]', 'm[?]'))
+        .map((kind, i) => (kind.includes('m[?]') ? process.world.kinds()[i] : kind)),
+    )
   })
 
   test('G21: a cleanup that was under way before the cancel goes on', async () => {
     const held = gate<string>()
     const seen: string[] = []
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-      const cleaning = ctx.cleanup(async (c) => { seen.push(await c.step('under way', () => held.promise)); await c.step('next', () => { seen.push('next') }) })
-      await ctx.sleep('1 day').catch(() => { seen.push('sleep rejected') })
+      const cleaning = ctx.cleanup(async (c) => {
+        seen.push(await c.step('under way', () => held.promise))
+        await c.step('next', () => {
+          seen.push('next')
+        })
+      })
+      await ctx.sleep('1 day').catch(() => {
+        seen.push('sleep rejected')
+      })
       await cleaning
     })
     const process = open(w)
@@ -153,10 +258,18 @@ describe('G21: cancel', () => {
       try {
         await ctx.sleep('1 day')
       } finally {
-        await ctx.cleanup((c) => c.step('never ends', (call) => {
-          call.abortSignal.addEventListener('abort', () => { aborted++ })
-          return held.promise
-        }, { timeout: '1 day' }))
+        await ctx.cleanup((c) =>
+          c.step(
+            'never ends',
+            (call) => {
+              call.abortSignal.addEventListener('abort', () => {
+                aborted++
+              })
+              return held.promise
+            },
+            { timeout: '1 day' },
+          ),
+        )
       }
     })
     for (const dies of [false, true]) {
@@ -186,8 +299,18 @@ describe('G21: cancel', () => {
   })
 
   test('G21: the default grace is 30 seconds, and `grace` of the workflow is another', async () => {
-    for (const [options, grace] of [[{}, 30_000], [{ grace: '2 minutes' as const }, 120_000], [{ grace: 0 }, 0]] as const) {
-      const w = workflow({ name: 'w', input: anything, ...options }, async (ctx) => { try { await ctx.sleep('1 day') } finally { await ctx.cleanup((c) => c.sleep('1 day')) } })
+    for (const [options, grace] of [
+      [{}, 30_000],
+      [{ grace: '2 minutes' as const }, 120_000],
+      [{ grace: 0 }, 0],
+    ] as const) {
+      const w = workflow({ name: 'w', input: anything, ...options }, async (ctx) => {
+        try {
+          await ctx.sleep('1 day')
+        } finally {
+          await ctx.cleanup((c) => c.sleep('1 day'))
+        }
+      })
       const process = open(w)
       await process.runs.start(w, 0, { id: ID })
       await process.runs.drive(ID)
@@ -203,7 +326,10 @@ describe('G21: cancel', () => {
       try {
         await ctx.sleep('1 day')
       } finally {
-        await ctx.cleanup(async (c) => { await c.step('release', () => 1); await forever() })
+        await ctx.cleanup(async (c) => {
+          await c.step('release', () => 1)
+          await forever()
+        })
       }
     })
     const process = open(w)
@@ -217,14 +343,23 @@ describe('G21: cancel', () => {
 
   test('G21: twice is once; the second call says so (B-002, T-084)', async () => {
     const held = gate<string>()
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { try { await ctx.sleep('1 day') } finally { await ctx.cleanup((c) => c.step('slow', () => held.promise)) } })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      try {
+        await ctx.sleep('1 day')
+      } finally {
+        await ctx.cleanup((c) => c.step('slow', () => held.promise))
+      }
+    })
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     await process.runs.drive(ID)
     const store = process.world.shelf.open(ID)
     const first = await requestCancel(store, process.now)
     const second = await requestCancel(store, process.now)
-    expect([first, second]).toEqual([{ outcome: 'requested', status: 'waiting' }, { outcome: 'already_requested', status: 'waiting' }])
+    expect([first, second]).toEqual([
+      { outcome: 'requested', status: 'waiting' },
+      { outcome: 'already_requested', status: 'waiting' },
+    ])
     const { end } = await process.begin()
     expect(await requestCancel(store, process.now)).toEqual({ outcome: 'already_requested', status: 'cancelling' })
     held.open('ok')
@@ -234,12 +369,17 @@ describe('G21: cancel', () => {
   })
 
   test('G21: two requests posted at once are one cancel', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep('1 day') })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.sleep('1 day')
+    })
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     await process.runs.drive(ID)
     const store = process.world.shelf.open(ID)
-    await Promise.all([requestCancel(store, process.now, { reason: 'one' }), requestCancel(store, process.now, { reason: 'two' })])
+    await Promise.all([
+      requestCancel(store, process.now, { reason: 'one' }),
+      requestCancel(store, process.now, { reason: 'two' }),
+    ])
     expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
     expect(process.world.kinds()).toEqual(['run_started', 'timer_set ctx.sleep', 'cancel_requested', 'run_cancelled'])
     expect((await process.runs.summary(ID)).error).toMatchObject({ message: 'the run was cancelled: one' })
@@ -266,8 +406,13 @@ describe('G21: cancel', () => {
   test('G21: durable: posted, then a crash before anybody drove; the run ends cancelled and starts no step (T-086, 5.2 no. 10)', async () => {
     const executed: string[] = []
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-      await ctx.step('one', async () => { executed.push('one'); if (executed.length === 1) await forever() })
-      await ctx.step('two', () => { executed.push('two') })
+      await ctx.step('one', async () => {
+        executed.push('one')
+        if (executed.length === 1) await forever()
+      })
+      await ctx.step('two', () => {
+        executed.push('two')
+      })
     })
     const world = new World()
     const first = world.boot(w)
@@ -283,37 +428,56 @@ describe('G21: cancel', () => {
     expect(executed).toEqual(['one'])
   })
 
-  test.each(['before', 'after'] as const)('G21: a crash %s the commit of the cancel, with and without cleanup', async (when) => {
-    for (const cleans of [false, true]) {
-      const executed: string[] = []
-      const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-        try {
-          await ctx.step('one', () => { executed.push('one') })
-          await ctx.sleep('1 day')
-        } finally {
-          if (cleans) await ctx.cleanup((c) => c.step('release', () => { executed.push('release') }))
-        }
-      })
-      const world = new World()
-      const first = world.boot(w)
-      await first.runs.start(w, 0, { id: ID })
-      await first.runs.drive(ID)
-      await requestCancel(world.shelf.open(ID), first.now)
-      await first.crash()
-      const dying = world.boot(w, { faults: { fault: ({ batch }) => batch?.entries?.[0]?.seq === 4 ? { do: 'crash', when } : undefined } })
-      await dying.begin()
-      await dying.crash()
-      const kept = world.kinds()
-      expect(kept.includes('cancel_requested')).toBe(when === 'after')
-      const again = world.boot(w)
-      expect(await again.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
-      expect(world.kinds()).toEqual(['run_started', 'step_completed one', 'timer_set ctx.sleep', 'cancel_requested', ...(cleans ? ['step_completed cleanup/release'] : []), 'run_cancelled'])
-      expect(world.kinds().slice(0, kept.length)).toEqual(kept)
-      expect(executed.filter((name) => name === 'one')).toHaveLength(1)
-      expect(executed.filter((name) => name === 'release').length).toBeLessThanOrEqual(cleans ? 2 : 0)
-      expect(world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
-    }
-  })
+  test.each(['before', 'after'] as const)(
+    'G21: a crash %s the commit of the cancel, with and without cleanup',
+    async (when) => {
+      for (const cleans of [false, true]) {
+        const executed: string[] = []
+        const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+          try {
+            await ctx.step('one', () => {
+              executed.push('one')
+            })
+            await ctx.sleep('1 day')
+          } finally {
+            if (cleans)
+              await ctx.cleanup((c) =>
+                c.step('release', () => {
+                  executed.push('release')
+                }),
+              )
+          }
+        })
+        const world = new World()
+        const first = world.boot(w)
+        await first.runs.start(w, 0, { id: ID })
+        await first.runs.drive(ID)
+        await requestCancel(world.shelf.open(ID), first.now)
+        await first.crash()
+        const dying = world.boot(w, {
+          faults: { fault: ({ batch }) => (batch?.entries?.[0]?.seq === 4 ? { do: 'crash', when } : undefined) },
+        })
+        await dying.begin()
+        await dying.crash()
+        const kept = world.kinds()
+        expect(kept.includes('cancel_requested')).toBe(when === 'after')
+        const again = world.boot(w)
+        expect(await again.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+        expect(world.kinds()).toEqual([
+          'run_started',
+          'step_completed one',
+          'timer_set ctx.sleep',
+          'cancel_requested',
+          ...(cleans ? ['step_completed cleanup/release'] : []),
+          'run_cancelled',
+        ])
+        expect(world.kinds().slice(0, kept.length)).toEqual(kept)
+        expect(executed.filter((name) => name === 'one')).toHaveLength(1)
+        expect(executed.filter((name) => name === 'release').length).toBeLessThanOrEqual(cleans ? 2 : 0)
+        expect(world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
+      }
+    },
+  )
 
   test('G21: a crash in the middle of the cleanup: committed cleanup steps do not run again, the others do', async () => {
     const executed: string[] = []
@@ -322,7 +486,11 @@ describe('G21: cancel', () => {
         await ctx.sleep('1 day')
       } finally {
         await ctx.cleanup(async (c) => {
-          for (const name of ['a', 'b', 'c']) await c.step(name, async () => { executed.push(name); if (name === 'b' && executed.length === 2) await forever() })
+          for (const name of ['a', 'b', 'c'])
+            await c.step(name, async () => {
+              executed.push(name)
+              if (name === 'b' && executed.length === 2) await forever()
+            })
         })
       }
     })
@@ -339,7 +507,10 @@ describe('G21: cancel', () => {
   })
 
   test('G21: of a blocked run: its function cannot be reached, so it ends in one commit', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.step('a', () => 1); throw new TypeError('typo') })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('a', () => 1)
+      throw new TypeError('typo')
+    })
     const process = open(w)
     await process.run(w)
     expect(process.world.record().status).toBe('blocked')
@@ -349,34 +520,51 @@ describe('G21: cancel', () => {
     expect(process.world.record()).toMatchObject({ status: 'cancelled', blocked: undefined })
   })
 
-  test.each(['unknown_version', 'not_registered', 'divergence', 'no_progress'])('G21: of a run that is blocked by %s', async (code) => {
-    const make = (name: string, version: number, steps: readonly string[]) => workflow({ name, version, input: anything }, async (ctx) => {
-      for (const step of steps) await ctx.step(step, () => 1)
-      await ctx.sleep('1 day')
-    })
-    const world = new World()
-    const first = world.boot(make('w', 1, ['a']))
-    await first.runs.start(make('w', 1, ['a']), 0, { id: ID })
-    await first.runs.drive(ID)
-    await first.crash()
-    const deployed = { unknown_version: make('w', 2, ['a']), not_registered: make('v', 1, ['a']), divergence: make('w', 1, ['b']), no_progress: make('w', 1, ['a']) }[code]
-    if (code === 'no_progress') world.rewrite({ status: 'running', wakes: 50, wokenSeq: 3 })
-    const second = world.boot(deployed as ReturnType<typeof make>)
-    expect(await second.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code } })
-    await second.runs.cancel(ID)
-    await second.idle()
-    expect(world.record().status).toBe('cancelled')
-    expect(world.row().wakeAt).toBe(null)
-  })
+  test.each(['unknown_version', 'not_registered', 'divergence', 'no_progress'])(
+    'G21: of a run that is blocked by %s',
+    async (code) => {
+      const make = (name: string, version: number, steps: readonly string[]) =>
+        workflow({ name, version, input: anything }, async (ctx) => {
+          for (const step of steps) await ctx.step(step, () => 1)
+          await ctx.sleep('1 day')
+        })
+      const world = new World()
+      const first = world.boot(make('w', 1, ['a']))
+      await first.runs.start(make('w', 1, ['a']), 0, { id: ID })
+      await first.runs.drive(ID)
+      await first.crash()
+      const deployed = {
+        unknown_version: make('w', 2, ['a']),
+        not_registered: make('v', 1, ['a']),
+        divergence: make('w', 1, ['b']),
+        no_progress: make('w', 1, ['a']),
+      }[code]
+      if (code === 'no_progress') world.rewrite({ status: 'running', wakes: 50, wokenSeq: 3 })
+      const second = world.boot(deployed as ReturnType<typeof make>)
+      expect(await second.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code } })
+      await second.runs.cancel(ID)
+      await second.idle()
+      expect(world.record().status).toBe('cancelled')
+      expect(world.row().wakeAt).toBe(null)
+    },
+  )
 
   test('G21: a cancel that comes in the very moment in which the run is blocked is not forgotten', async () => {
-    const w = workflow({ name: 'w', input: anything }, async () => { throw new TypeError('typo') })
+    const w = workflow({ name: 'w', input: anything }, async () => {
+      throw new TypeError('typo')
+    })
     const world = new World()
     let posted = false
     const process = world.boot(w, {
       faults: {
         fault: ({ batch }) => {
-          if (batch?.row === undefined || posted || world.shelf.open(ID).read() === undefined || world.record().status !== 'running') return undefined
+          if (
+            batch?.row === undefined ||
+            posted ||
+            world.shelf.open(ID).read() === undefined ||
+            world.record().status !== 'running'
+          )
+            return undefined
           posted = true
           // Durable, and the driver is told, while its commit is on the way.
           return { do: 'delay', when: 'before', until: process.runs.cancel(ID) }
@@ -407,7 +595,9 @@ describe('G21: cancel', () => {
 
   test('G21: outranks the outcomes that are there at the same moment, and the end of the function', async () => {
     const held = gate<string>()
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => held.promise).catch(() => 'caught'))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', () => held.promise).catch(() => 'caught'),
+    )
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     const { end } = await process.begin()
@@ -420,7 +610,15 @@ describe('G21: cancel', () => {
   })
 
   test('G21: a bug in the cleanup does not block a cancelled run', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { try { await ctx.sleep('1 day') } finally { await ctx.cleanup(() => { throw new TypeError('typo') }) } })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      try {
+        await ctx.sleep('1 day')
+      } finally {
+        await ctx.cleanup(() => {
+          throw new TypeError('typo')
+        })
+      }
+    })
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     await process.runs.drive(ID)
@@ -429,11 +627,13 @@ describe('G21: cancel', () => {
   })
 
   test('G21: a step function gets a signal and no controller; its own abort cancels nothing (T-083)', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => {
-      const own = new AbortController()
-      own.abort()
-      return [Object.hasOwn(call, 'controller'), 'abort' in call.abortSignal, call.abortSignal.aborted]
-    }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', (call) => {
+        const own = new AbortController()
+        own.abort()
+        return [Object.hasOwn(call, 'controller'), 'abort' in call.abortSignal, call.abortSignal.aborted]
+      }),
+    )
     const process = open(w)
     await process.run(w)
     expect((await process.runs.summary(ID)).output).toEqual([false, false, false])
@@ -445,7 +645,17 @@ describe('G21: cancel', () => {
       const trace: string[] = []
       seen.push(trace)
       try {
-        await Promise.all([ctx.sleep('1 day').catch((e: { code: string }) => { trace.push(`sleep ${e.code}`); throw e }), ctx.step('s', async () => 1).then(() => { trace.push('s') })])
+        await Promise.all([
+          ctx.sleep('1 day').catch((e: { code: string }) => {
+            trace.push(`sleep ${e.code}`)
+            throw e
+          }),
+          ctx
+            .step('s', async () => 1)
+            .then(() => {
+              trace.push('s')
+            }),
+        ])
       } finally {
         await ctx.cleanup(async (c) => {
           trace.push(`clean ${await c.step('one', async () => 1)}`)
@@ -462,7 +672,14 @@ describe('G21: cancel', () => {
     for (let i = 0; i < 20 && world.record().status !== 'cancelled'; i++) {
       const entries = world.kinds().length
       await process.crash()
-      process = world.boot(w, { faults: { fault: ({ batch }) => batch?.entries !== undefined && batch.entries[0]?.seq !== entries + 1 ? { do: 'crash', when: 'before' } : undefined } })
+      process = world.boot(w, {
+        faults: {
+          fault: ({ batch }) =>
+            batch?.entries !== undefined && batch.entries[0]?.seq !== entries + 1
+              ? { do: 'crash', when: 'before' }
+              : undefined,
+        },
+      })
       await process.begin()
       await process.pass(100)
     }
@@ -473,15 +690,22 @@ describe('G21: cancel', () => {
 })
 
 describe('run timeouts', () => {
-  const timed = (executed: string[] = []) => workflow({ name: 'w', input: anything, timeout: '1 hour' }, async (ctx) => {
-    try {
-      await ctx.step('a', () => { executed.push('a') })
-      await ctx.sleep('1 day')
-      return 'never'
-    } finally {
-      await ctx.cleanup((c) => c.step('release', () => { executed.push('release') }))
-    }
-  })
+  const timed = (executed: string[] = []) =>
+    workflow({ name: 'w', input: anything, timeout: '1 hour' }, async (ctx) => {
+      try {
+        await ctx.step('a', () => {
+          executed.push('a')
+        })
+        await ctx.sleep('1 day')
+        return 'never'
+      } finally {
+        await ctx.cleanup((c) =>
+          c.step('release', () => {
+            executed.push('release')
+          }),
+        )
+      }
+    })
 
   test('G21: at its deadline the run is wound up like a cancel and fails with run_timeout', async () => {
     const executed: string[] = []
@@ -490,13 +714,28 @@ describe('run timeouts', () => {
     expect(await process.run(timed(executed))).toEqual({ kind: 'ended', status: 'failed' })
     expect(process.now - began).toBe(3_600_000)
     expect(executed).toEqual(['a', 'release'])
-    expect(process.world.kinds()).toEqual(['run_started', 'step_completed a', 'timer_set ctx.sleep', 'deadline_passed', 'step_completed cleanup/release', 'run_failed'])
-    expect((await process.runs.summary(ID)).error).toMatchObject({ code: 'run_timeout', details: { deadline: began + 3_600_000 } })
+    expect(process.world.kinds()).toEqual([
+      'run_started',
+      'step_completed a',
+      'timer_set ctx.sleep',
+      'deadline_passed',
+      'step_completed cleanup/release',
+      'run_failed',
+    ])
+    expect((await process.runs.summary(ID)).error).toMatchObject({
+      code: 'run_timeout',
+      details: { deadline: began + 3_600_000 },
+    })
   })
 
   test('G21: passed while nothing was running: noticed when it is opened, before any step', async () => {
     const executed: string[] = []
-    const w = workflow({ name: 'w', input: anything, timeout: '1 hour' }, async (ctx) => { await ctx.step('a', async () => { executed.push('a'); await forever() }) })
+    const w = workflow({ name: 'w', input: anything, timeout: '1 hour' }, async (ctx) => {
+      await ctx.step('a', async () => {
+        executed.push('a')
+        await forever()
+      })
+    })
     const world = new World()
     const first = world.boot(w)
     await first.runs.start(w, 0, { id: ID })
@@ -519,9 +758,17 @@ describe('run timeouts', () => {
 
   test('G21: a step under way is aborted, and a run that ends in time has none', async () => {
     let reason: unknown
-    const slow = workflow({ name: 'w', input: anything, timeout: '1 minute' }, async (ctx) => ctx.step('s', (call) => new Promise(() => {
-      call.abortSignal.addEventListener('abort', () => { reason = call.abortSignal.reason })
-    })))
+    const slow = workflow({ name: 'w', input: anything, timeout: '1 minute' }, async (ctx) =>
+      ctx.step(
+        's',
+        (call) =>
+          new Promise(() => {
+            call.abortSignal.addEventListener('abort', () => {
+              reason = call.abortSignal.reason
+            })
+          }),
+      ),
+    )
     const process = open(slow, { stepsUseHostTime: true })
     expect(await process.run(slow)).toEqual({ kind: 'ended', status: 'failed' })
     expect(reason).toMatchObject({ code: 'run_timeout' })
@@ -531,7 +778,11 @@ describe('run timeouts', () => {
 
   test('G21: a cancel after the deadline changes nothing: it ends failed', async () => {
     const w = workflow({ name: 'w', input: anything, timeout: '1 hour', grace: '1 hour' }, async (ctx) => {
-      try { await ctx.sleep('1 day') } finally { await ctx.cleanup((c) => c.sleep('10 minutes')) }
+      try {
+        await ctx.sleep('1 day')
+      } finally {
+        await ctx.cleanup((c) => c.sleep('10 minutes'))
+      }
     })
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })

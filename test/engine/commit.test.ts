@@ -8,22 +8,49 @@ import { anything, errorOf, gate, ID, open, World } from './support.ts'
 /** Every kind of commit that an engine makes: wake, group, prompt, timer, attempt, park, end. */
 function everyCommit(executed: string[]) {
   return workflow({ name: 'every', input: anything }, async (ctx) => {
-    await Promise.all([ctx.step('p', async () => { executed.push('p') }), ctx.step('q', async () => { executed.push('q') })])
-    await ctx.step('a', () => { executed.push('a') })
-    await ctx.step('b', () => { executed.push('b') })
-    await ctx.step('flaky', (call) => {
-      executed.push(`flaky ${call.attempt}`)
-      if (call.attempt === 1) throw new Error('busy')
-    }, { retry: { limit: 1, delay: '1 minute', jitter: 0 } })
+    await Promise.all([
+      ctx.step('p', async () => {
+        executed.push('p')
+      }),
+      ctx.step('q', async () => {
+        executed.push('q')
+      }),
+    ])
+    await ctx.step('a', () => {
+      executed.push('a')
+    })
+    await ctx.step('b', () => {
+      executed.push('b')
+    })
+    await ctx.step(
+      'flaky',
+      (call) => {
+        executed.push(`flaky ${call.attempt}`)
+        if (call.attempt === 1) throw new Error('busy')
+      },
+      { retry: { limit: 1, delay: '1 minute', jitter: 0 } },
+    )
     await ctx.sleep('1 hour')
-    const large = await ctx.step('large', () => { executed.push('large'); return 'x'.repeat(70_000) })
+    const large = await ctx.step('large', () => {
+      executed.push('large')
+      return 'x'.repeat(70_000)
+    })
     return large.length
   })
 }
 
 const journal = [
-  'run_started', 'step_completed p', 'step_completed q', 'step_completed a', 'step_completed b', 'attempt_failed flaky', 'step_completed flaky',
-  'timer_set ctx.sleep', 'timer_fired ctx.sleep', 'step_completed large', 'run_completed',
+  'run_started',
+  'step_completed p',
+  'step_completed q',
+  'step_completed a',
+  'step_completed b',
+  'attempt_failed flaky',
+  'step_completed flaky',
+  'timer_set ctx.sleep',
+  'timer_fired ctx.sleep',
+  'step_completed large',
+  'run_completed',
 ]
 const steps = ['p', 'q', 'a', 'b', 'flaky 1', 'flaky 2', 'large']
 
@@ -31,7 +58,14 @@ const steps = ['p', 'q', 'a', 'b', 'flaky 1', 'flaky 2', 'large']
 async function countCommits(): Promise<number> {
   let commits = 0
   const w = everyCommit([])
-  const process = open(w, { faults: { fault: ({ method }) => { if (method === 'commit') commits++; return undefined } } })
+  const process = open(w, {
+    faults: {
+      fault: ({ method }) => {
+        if (method === 'commit') commits++
+        return undefined
+      },
+    },
+  })
   await process.run(w)
   expect(process.world.kinds()).toEqual(journal)
   return commits
@@ -95,15 +129,18 @@ describe('G5: a commit has three answers', () => {
     expect(ends).toEqual(['store_unavailable', 'ended'])
   })
 
-  test.each(['before', 'after'] as const)('G5: any commit that hangs %s it was made is given up after commitMs and learned', async (when) => {
-    const commits = await countCommits()
-    for (let n = 2; n <= commits; n++) {
-      const { process, executed, ends } = await withFault(n, () => ({ do: 'hang', when }))
-      expect(ends, `commit ${n}`).toEqual(['ended'])
-      expect(process.world.kinds(), `commit ${n}`).toEqual(journal)
-      expect(executed, `commit ${n}`).toEqual(steps)
-    }
-  })
+  test.each(['before', 'after'] as const)(
+    'G5: any commit that hangs %s it was made is given up after commitMs and learned',
+    async (when) => {
+      const commits = await countCommits()
+      for (let n = 2; n <= commits; n++) {
+        const { process, executed, ends } = await withFault(n, () => ({ do: 'hang', when }))
+        expect(ends, `commit ${n}`).toEqual(['ended'])
+        expect(process.world.kinds(), `commit ${n}`).toEqual(journal)
+        expect(executed, `commit ${n}`).toEqual(steps)
+      }
+    },
+  )
 
   test('G5: a commit that lands after it was given up is one\'s own, and the driver goes on', async () => {
     const commits = await countCommits()
@@ -122,7 +159,13 @@ describe('G5: a commit has three answers', () => {
             if (count === n) return { do: 'delay', when: 'before', until: late.promise }
             if (count === n + 1) {
               late.open()
-              return { do: 'delay', when: 'before', until: late.promise.then(async () => { for (let i = 0; i < 20; i++) await undefined }) }
+              return {
+                do: 'delay',
+                when: 'before',
+                until: late.promise.then(async () => {
+                  for (let i = 0; i < 20; i++) await undefined
+                }),
+              }
             }
             return undefined
           },
@@ -137,22 +180,28 @@ describe('G5: a commit has three answers', () => {
     }
   })
 
-  test.each(['epoch', 'seq', 'absent'] as const)('G5: any commit refused as stale (%s) stops the driver, which writes no more', async (reason) => {
-    const commits = await countCommits()
-    for (let n = 2; n <= commits; n++) {
-      const { process, ends, isChunk } = await withFault(n, () => ({ do: 'stale', reason }))
-      if (isChunk) continue
-      // Nobody else drives it, so the next drive takes it up again.
-      expect(ends, `commit ${n}`).toEqual(['superseded', 'ended'])
-      expect(process.world.kinds(), `commit ${n}`).toEqual(journal)
-    }
-  })
+  test.each(['epoch', 'seq', 'absent'] as const)(
+    'G5: any commit refused as stale (%s) stops the driver, which writes no more',
+    async (reason) => {
+      const commits = await countCommits()
+      for (let n = 2; n <= commits; n++) {
+        const { process, ends, isChunk } = await withFault(n, () => ({ do: 'stale', reason }))
+        if (isChunk) continue
+        // Nobody else drives it, so the next drive takes it up again.
+        expect(ends, `commit ${n}`).toEqual(['superseded', 'ended'])
+        expect(process.world.kinds(), `commit ${n}`).toEqual(journal)
+      }
+    },
+  )
 
   test('G5: any commit that fails has written nothing and changed nothing in memory: the next drive makes it exactly once (Y-061)', async () => {
     const commits = await countCommits()
     for (let n = 2; n <= commits; n++) {
       const { process, executed, ends, isChunk } = await withFault(n, () => ({ do: 'fail' }))
-      expect(process.world.kinds().filter((kind) => !isChunk || kind !== 'attempt_failed large'), `commit ${n}`).toEqual(journal)
+      expect(
+        process.world.kinds().filter((kind) => !isChunk || kind !== 'attempt_failed large'),
+        `commit ${n}`,
+      ).toEqual(journal)
       if (isChunk) continue
       expect(ends, `commit ${n}`).toEqual(['unavailable', 'ended'])
       // The attempt whose commit failed is still there and is adopted.
@@ -164,7 +213,12 @@ describe('G5: a commit has three answers', () => {
     const w = everyCommit([])
     let asked = 0
     const process = open(w, {
-      faults: { fault: ({ method, batch }) => method === 'commit' && batch?.entries?.[0]?.seq === 2 ? (asked++, { do: 'unknown', when: 'before' }) : undefined },
+      faults: {
+        fault: ({ method, batch }) =>
+          method === 'commit' && batch?.entries?.[0]?.seq === 2
+            ? (asked++, { do: 'unknown', when: 'before' })
+            : undefined,
+      },
     })
     await process.runs.start(w, 0, { id: ID })
     const end = await process.runs.settle(ID)
@@ -177,7 +231,8 @@ describe('G5: a commit has three answers', () => {
     const w = everyCommit([])
     let isBroken = false
     const process = open(w, {
-      limits: { commitMs: 5000 }, stepsUseHostTime: true,
+      limits: { commitMs: 5000 },
+      stepsUseHostTime: true,
       faults: {
         fault: ({ method, batch }) => {
           if (batch?.entries?.[0]?.seq === 2) {
@@ -197,20 +252,32 @@ describe('G5: a commit has three answers', () => {
   test('G5: the entries of a turn and what goes with them are one commit', async () => {
     const batches: Batch[] = []
     const w = everyCommit([])
-    const process = open(w, { faults: { committed: (batch) => { batches.push(batch) } } })
+    const process = open(w, {
+      faults: {
+        committed: (batch) => {
+          batches.push(batch)
+        },
+      },
+    })
     await process.run(w)
-    const of = (seq: number): Batch => batches.find(({ entries }) => entries?.some((entry) => entry.seq === seq)) as Batch
+    const of = (seq: number): Batch =>
+      batches.find(({ entries }) => entries?.some((entry) => entry.seq === seq)) as Batch
     expect(of(1)).toMatchObject({ expect: { kind: 'absent' }, row: { epoch: 1 } })
     expect(of(2)).toBe(of(3))
     expect(of(4)).not.toHaveProperty('row')
     expect(of(10).require).toHaveLength(1)
     expect(of(11)).toMatchObject({ row: { wakeAt: null }, durability: 'strict', expect: { inbox: 0 } })
-    const parks = batches.filter(({ entries, row }) => entries === undefined && row !== undefined && row.wakeAt !== null && row.wakeAt - process.now > -3_600_000)
+    const parks = batches.filter(
+      ({ entries, row }) =>
+        entries === undefined && row !== undefined && row.wakeAt !== null && row.wakeAt - process.now > -3_600_000,
+    )
     expect(parks.length).toBeGreaterThan(2)
   })
 
   test('G5: a run does not park over a message that came meanwhile', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep('1 hour') })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.sleep('1 hour')
+    })
     const world = new World()
     let posted = false
     const process = world.boot(w, {
@@ -258,7 +325,9 @@ describe('G6: a driver that was superseded is refused', () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
       await ctx.step('quick', () => 1)
       return ctx.step('slow', async (call) => {
-        call.abortSignal.addEventListener('abort', () => { aborted++ })
+        call.abortSignal.addEventListener('abort', () => {
+          aborted++
+        })
         return executed++ === 0 ? held.promise : 'second'
       })
     })
@@ -281,7 +350,13 @@ describe('G6: a driver that was superseded is refused', () => {
   test('G6: two drivers at once: one journal, no gap, no entry twice (Z-044, 5.2 no. 4)', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
       const all: string[] = []
-      for (let i = 0; i < 5; i++) all.push(await ctx.step('s', async (call) => { await new Promise((resolve) => setImmediate(resolve)); return call.key }))
+      for (let i = 0; i < 5; i++)
+        all.push(
+          await ctx.step('s', async (call) => {
+            await new Promise((resolve) => setImmediate(resolve))
+            return call.key
+          }),
+        )
       return all
     })
     const world = new World()
@@ -290,13 +365,27 @@ describe('G6: a driver that was superseded is refused', () => {
     await one.runs.start(w, 0, { id: ID })
     const ends = await Promise.all([one.runs.settle(ID), two.runs.settle(ID)])
     expect(ends.map(({ kind }) => kind).sort()).toEqual(['ended', 'superseded'])
-    expect(world.kinds()).toEqual(['run_started', 'step_completed s', 'step_completed s#1', 'step_completed s#2', 'step_completed s#3', 'step_completed s#4', 'run_completed'])
+    expect(world.kinds()).toEqual([
+      'run_started',
+      'step_completed s',
+      'step_completed s#1',
+      'step_completed s#2',
+      'step_completed s#3',
+      'step_completed s#4',
+      'run_completed',
+    ])
   })
 
   test('G6: every batch of a driver carries its epoch and the head it knows', async () => {
     const expects: Batch['expect'][] = []
     const w = everyCommit([])
-    const process = open(w, { faults: { committed: (batch) => { if (batch.expect.kind !== 'none') expects.push(batch.expect) } } })
+    const process = open(w, {
+      faults: {
+        committed: (batch) => {
+          if (batch.expect.kind !== 'none') expects.push(batch.expect)
+        },
+      },
+    })
     await process.run(w)
     expect(expects[0]).toEqual({ kind: 'absent' })
     let epoch = 1
@@ -318,10 +407,11 @@ describe('G6: a driver that was superseded is refused', () => {
 
 describe('G3: sequence numbers', () => {
   test('G3: no gap and no reuse over crashes, restarts of the process and generations', async () => {
-    const make = (version: number) => workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
-      await ctx.step(`s${version}`, () => version)
-      await ctx.sleep('1 hour')
-    })
+    const make = (version: number) =>
+      workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
+        await ctx.step(`s${version}`, () => version)
+        await ctx.sleep('1 hour')
+      })
     const world = new World()
     for (let version = 1; version <= 3; version++) {
       const process = world.boot(make(version))
@@ -336,7 +426,9 @@ describe('G3: sequence numbers', () => {
   })
 
   test('G3: anyone else writes inbox rows only', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep('1 hour') })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.sleep('1 hour')
+    })
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     const before = process.world.kinds()
@@ -351,7 +443,12 @@ describe('G3: sequence numbers', () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => ++executed))
     const { StepwellError } = await import('../../src/errors.ts')
     const process = open(w, {
-      faults: { fault: ({ batch }) => isFull && batch?.entries?.[0]?.seq === 2 ? { do: 'fail', error: new StepwellError('quota_exceeded', 'full') } : undefined },
+      faults: {
+        fault: ({ batch }) =>
+          isFull && batch?.entries?.[0]?.seq === 2
+            ? { do: 'fail', error: new StepwellError('quota_exceeded', 'full') }
+            : undefined,
+      },
     })
     await process.runs.start(w, 0, { id: ID })
     expect(await process.runs.drive(ID)).toMatchObject({ kind: 'unavailable', error: { code: 'quota_exceeded' } })
@@ -364,7 +461,9 @@ describe('G3: sequence numbers', () => {
 test('G5: a start whose commit fails leaves nothing, and repeats with the same token to the one run', async () => {
   const w = workflow({ name: 'w', input: anything }, async () => 1)
   let isDown = true
-  const process = open(w, { faults: { fault: ({ method }) => isDown && method === 'commit' ? { do: 'fail' } : undefined } })
+  const process = open(w, {
+    faults: { fault: ({ method }) => (isDown && method === 'commit' ? { do: 'fail' } : undefined) },
+  })
   expect((await errorOf(() => process.runs.start(w, 0, { token: 't' }))).code).toBe('store_unavailable')
   expect(process.world.shelf.runs({ limit: 10 })).toEqual([])
   isDown = false

@@ -12,7 +12,10 @@ function define(fn: Fn, executed: string[], onDivergence: 'fail' | 'restart' = '
 }
 
 /** Runs `before` until it waits, then deploys `after`. */
-async function deploy(before: Fn, after: Fn): Promise<{ end: DriveEnd; world: World; executed: string[]; message: string }> {
+async function deploy(
+  before: Fn,
+  after: Fn,
+): Promise<{ end: DriveEnd; world: World; executed: string[]; message: string }> {
   const world = new World()
   const old = world.boot(define(before, []))
   await old.runs.start(define(before, []), 0, { id: ID })
@@ -26,97 +29,220 @@ async function deploy(before: Fn, after: Fn): Promise<{ end: DriveEnd; world: Wo
   return { end, world, executed, message: end.kind === 'blocked' ? end.blocked.message : '' }
 }
 
-const step = (name: string, options?: object) => (ctx: Ctx, executed: string[]): Promise<string> =>
-  ctx.step(name, () => { executed.push(name); return name }, options as never)
+const step =
+  (name: string, options?: object) =>
+  (ctx: Ctx, executed: string[]): Promise<string> =>
+    ctx.step(
+      name,
+      () => {
+        executed.push(name)
+        return name
+      },
+      options as never,
+    )
 
-async function sequence(ctx: Ctx, executed: string[], ...parts: readonly ((ctx: Ctx, executed: string[]) => unknown)[]): Promise<void> {
+async function sequence(
+  ctx: Ctx,
+  executed: string[],
+  ...parts: readonly ((ctx: Ctx, executed: string[]) => unknown)[]
+): Promise<void> {
   for (const part of parts) await part(ctx, executed)
 }
 const hour = (ctx: Ctx): Promise<void> => ctx.sleep('1 hour')
 
 /** What was recorded, what is asked now, and what the report must show of both. */
 const mismatches: readonly (readonly [string, Fn, Fn, readonly string[]])[] = [
-  ['a step is renamed',
-    (c, e) => sequence(c, e, step('a'), step('b'), hour), (c, e) => sequence(c, e, step('a'), step('c'), hour),
-    ['entry 3', 'step_completed "b"', 'step "c"']],
-  ['the first step is renamed',
-    (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, step('z'), hour), ['entry 2', 'step_completed "a"', 'step "z"']],
-  ['a declared input is another one',
-    (c, e) => sequence(c, e, step('a', { input: 1 }), hour), (c, e) => sequence(c, e, step('a', { input: 2 }), hour),
-    ['entry 2', 'step_completed "a"', 'step "a"', 'declared input']],
-  ['an input is declared where none was',
-    (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, step('a', { input: undefined }), step('b', { input: null }), hour),
-    ['step "b"']],
-  ['a field of the declared input is another one',
-    (c, e) => sequence(c, e, step('a', { input: { x: { y: [1, 2] } } }), hour), (c, e) => sequence(c, e, step('a', { input: { x: { y: [1, 3] } } }), hour),
-    ['entry 2', 'declared input']],
-  ['the own key is another one',
-    (c, e) => sequence(c, e, step('a', { key: 'k' }), hour), (c, e) => sequence(c, e, step('a', { key: 'l' }), hour), ['"a[k]"', '"a[l]"']],
-  ['a step became a sleep',
-    (c, e) => sequence(c, e, step('a'), step('ctx.sleep'), hour), (c, e) => sequence(c, e, step('a'), (ctx) => ctx.sleep(5), hour),
-    ['entry 3', 'step_completed "ctx.sleep"', 'sleep "ctx.sleep"']],
-  ['a sleep became a step (Z-157)',
-    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), hour), (c, e) => sequence(c, e, step('ctx.sleep'), hour),
-    ['timer_fired "ctx.sleep"', 'step "ctx.sleep"']],
-  ['a sleep became a step that declares as input what the sleep was given',
-    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), hour), (c, e) => sequence(c, e, step('ctx.sleep', { input: 5 }), hour),
-    ['timer_fired "ctx.sleep"', 'step "ctx.sleep"']],
-  ['a sleep and a step are swapped',
-    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), step('a'), hour), (c, e) => sequence(c, e, step('a'), (ctx) => ctx.sleep(5), hour),
-    ['timer_fired "ctx.sleep"', 'step "a"']],
-  ['a sleep lasts another time',
-    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), hour), (c, e) => sequence(c, e, (ctx) => ctx.sleep(6), hour),
-    ['timer_fired "ctx.sleep"', 'declared input']],
-  ['the sleep that is waited for lasts another time',
-    (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, step('a'), (ctx) => ctx.sleep('2 hours')),
-    ['timer_set "ctx.sleep"', 'declared input']],
-  ['the sleep that is waited for became a step',
-    (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, step('a'), step('b')),
-    ['timer_set "ctx.sleep"', 'step "b"']],
-  ['a sleep became a sleepUntil',
-    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), hour), (c, e) => sequence(c, e, (ctx) => ctx.sleepUntil(ctx.now() + 5), hour),
-    ['"ctx.sleep"', '"ctx.sleepUntil"']],
-  ['a step is inserted at the start',
-    (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, step('new'), step('a'), hour), ['step_completed "a"', 'step "new"']],
-  ['a step is inserted in the middle',
-    (c, e) => sequence(c, e, step('a'), step('b'), hour), (c, e) => sequence(c, e, step('a'), step('new'), step('b'), hour),
-    ['entry 3', 'step_completed "b"', 'step "new"']],
-  ['an equal step is inserted before an equal one with another input',
-    (c, e) => sequence(c, e, step('a', { input: 1 }), step('a', { input: 2 }), hour), (c, e) => sequence(c, e, step('a', { input: 1 }), step('a', { input: 9 }), step('a', { input: 2 }), hour),
-    ['step_completed "a#1"']],
-  ['a step is removed from the middle',
-    (c, e) => sequence(c, e, step('a'), step('b'), step('c'), hour), (c, e) => sequence(c, e, step('a'), step('c'), hour),
-    ['step_completed "b"', 'step "c"']],
-  ['two steps are reordered',
-    (c, e) => sequence(c, e, step('a'), step('b'), hour), (c, e) => sequence(c, e, step('b'), step('a'), hour), ['step_completed "a"', 'step "b"']],
-  ['the last step is removed, and the function ends',
-    (c, e) => sequence(c, e, step('a'), step('b'), hour), (c, e) => sequence(c, e, step('a')), ['step_completed "b"', 'nothing', 'ended without asking']],
-  ['all is removed',
-    (c, e) => sequence(c, e, step('a'), hour), () => 0, ['step_completed "a"', 'nothing']],
-  ['the sleep that is waited for is removed',
-    (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, step('a')), ['timer_set "ctx.sleep"']],
-  ['one more call is made at once with a recorded one',
+  [
+    'a step is renamed',
     (c, e) => sequence(c, e, step('a'), step('b'), hour),
-    async (c, e) => { await step('a')(c, e); void step('new')(c, e); await step('b')(c, e); await hour(c) },
-    ['entry 3', 'more calls', 'after 2 calls', 'after 3 calls']],
-  ['a call that was made at once with a recorded one is gone',
-    async (c, e) => { void c.sleep('2 days'); await step('a')(c, e); await step('b')(c, e); await hour(c) },
-    async (c, e) => { await step('a')(c, e); await step('b')(c, e); await hour(c) },
-    ['step_completed "a"', 'fewer calls', 'after 2 calls', 'after 1 calls']],
-  ['a scope is put around a step',
-    (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, (ctx) => ctx.scope('s', (inner) => step('a')(inner, e)), hour),
-    ['step_completed "a"', 'step "s/a"']],
-  ['a branch is renamed',
-    (c, e) => sequence(c, e, (ctx) => ctx.all({ x: (b) => step('a')(b, e) }), hour), (c, e) => sequence(c, e, (ctx) => ctx.all({ y: (b) => step('a')(b, e) }), hour),
-    ['"all/x/a"', '"all/y/a"']],
-  ['an item of a map has another key',
+    (c, e) => sequence(c, e, step('a'), step('c'), hour),
+    ['entry 3', 'step_completed "b"', 'step "c"'],
+  ],
+  [
+    'the first step is renamed',
+    (c, e) => sequence(c, e, step('a'), hour),
+    (c, e) => sequence(c, e, step('z'), hour),
+    ['entry 2', 'step_completed "a"', 'step "z"'],
+  ],
+  [
+    'a declared input is another one',
+    (c, e) => sequence(c, e, step('a', { input: 1 }), hour),
+    (c, e) => sequence(c, e, step('a', { input: 2 }), hour),
+    ['entry 2', 'step_completed "a"', 'step "a"', 'declared input'],
+  ],
+  [
+    'an input is declared where none was',
+    (c, e) => sequence(c, e, step('a'), hour),
+    (c, e) => sequence(c, e, step('a', { input: undefined }), step('b', { input: null }), hour),
+    ['step "b"'],
+  ],
+  [
+    'a field of the declared input is another one',
+    (c, e) => sequence(c, e, step('a', { input: { x: { y: [1, 2] } } }), hour),
+    (c, e) => sequence(c, e, step('a', { input: { x: { y: [1, 3] } } }), hour),
+    ['entry 2', 'declared input'],
+  ],
+  [
+    'the own key is another one',
+    (c, e) => sequence(c, e, step('a', { key: 'k' }), hour),
+    (c, e) => sequence(c, e, step('a', { key: 'l' }), hour),
+    ['"a[k]"', '"a[l]"'],
+  ],
+  [
+    'a step became a sleep',
+    (c, e) => sequence(c, e, step('a'), step('ctx.sleep'), hour),
+    (c, e) => sequence(c, e, step('a'), (ctx) => ctx.sleep(5), hour),
+    ['entry 3', 'step_completed "ctx.sleep"', 'sleep "ctx.sleep"'],
+  ],
+  [
+    'a sleep became a step (Z-157)',
+    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), hour),
+    (c, e) => sequence(c, e, step('ctx.sleep'), hour),
+    ['timer_fired "ctx.sleep"', 'step "ctx.sleep"'],
+  ],
+  [
+    'a sleep became a step that declares as input what the sleep was given',
+    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), hour),
+    (c, e) => sequence(c, e, step('ctx.sleep', { input: 5 }), hour),
+    ['timer_fired "ctx.sleep"', 'step "ctx.sleep"'],
+  ],
+  [
+    'a sleep and a step are swapped',
+    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), step('a'), hour),
+    (c, e) => sequence(c, e, step('a'), (ctx) => ctx.sleep(5), hour),
+    ['timer_fired "ctx.sleep"', 'step "a"'],
+  ],
+  [
+    'a sleep lasts another time',
+    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), hour),
+    (c, e) => sequence(c, e, (ctx) => ctx.sleep(6), hour),
+    ['timer_fired "ctx.sleep"', 'declared input'],
+  ],
+  [
+    'the sleep that is waited for lasts another time',
+    (c, e) => sequence(c, e, step('a'), hour),
+    (c, e) => sequence(c, e, step('a'), (ctx) => ctx.sleep('2 hours')),
+    ['timer_set "ctx.sleep"', 'declared input'],
+  ],
+  [
+    'the sleep that is waited for became a step',
+    (c, e) => sequence(c, e, step('a'), hour),
+    (c, e) => sequence(c, e, step('a'), step('b')),
+    ['timer_set "ctx.sleep"', 'step "b"'],
+  ],
+  [
+    'a sleep became a sleepUntil',
+    (c, e) => sequence(c, e, (ctx) => ctx.sleep(5), hour),
+    (c, e) => sequence(c, e, (ctx) => ctx.sleepUntil(ctx.now() + 5), hour),
+    ['"ctx.sleep"', '"ctx.sleepUntil"'],
+  ],
+  [
+    'a step is inserted at the start',
+    (c, e) => sequence(c, e, step('a'), hour),
+    (c, e) => sequence(c, e, step('new'), step('a'), hour),
+    ['step_completed "a"', 'step "new"'],
+  ],
+  [
+    'a step is inserted in the middle',
+    (c, e) => sequence(c, e, step('a'), step('b'), hour),
+    (c, e) => sequence(c, e, step('a'), step('new'), step('b'), hour),
+    ['entry 3', 'step_completed "b"', 'step "new"'],
+  ],
+  [
+    'an equal step is inserted before an equal one with another input',
+    (c, e) => sequence(c, e, step('a', { input: 1 }), step('a', { input: 2 }), hour),
+    (c, e) => sequence(c, e, step('a', { input: 1 }), step('a', { input: 9 }), step('a', { input: 2 }), hour),
+    ['step_completed "a#1"'],
+  ],
+  [
+    'a step is removed from the middle',
+    (c, e) => sequence(c, e, step('a'), step('b'), step('c'), hour),
+    (c, e) => sequence(c, e, step('a'), step('c'), hour),
+    ['step_completed "b"', 'step "c"'],
+  ],
+  [
+    'two steps are reordered',
+    (c, e) => sequence(c, e, step('a'), step('b'), hour),
+    (c, e) => sequence(c, e, step('b'), step('a'), hour),
+    ['step_completed "a"', 'step "b"'],
+  ],
+  [
+    'the last step is removed, and the function ends',
+    (c, e) => sequence(c, e, step('a'), step('b'), hour),
+    (c, e) => sequence(c, e, step('a')),
+    ['step_completed "b"', 'nothing', 'ended without asking'],
+  ],
+  ['all is removed', (c, e) => sequence(c, e, step('a'), hour), () => 0, ['step_completed "a"', 'nothing']],
+  [
+    'the sleep that is waited for is removed',
+    (c, e) => sequence(c, e, step('a'), hour),
+    (c, e) => sequence(c, e, step('a')),
+    ['timer_set "ctx.sleep"'],
+  ],
+  [
+    'one more call is made at once with a recorded one',
+    (c, e) => sequence(c, e, step('a'), step('b'), hour),
+    async (c, e) => {
+      await step('a')(c, e)
+      void step('new')(c, e)
+      await step('b')(c, e)
+      await hour(c)
+    },
+    ['entry 3', 'more calls', 'after 2 calls', 'after 3 calls'],
+  ],
+  [
+    'a call that was made at once with a recorded one is gone',
+    async (c, e) => {
+      void c.sleep('2 days')
+      await step('a')(c, e)
+      await step('b')(c, e)
+      await hour(c)
+    },
+    async (c, e) => {
+      await step('a')(c, e)
+      await step('b')(c, e)
+      await hour(c)
+    },
+    ['step_completed "a"', 'fewer calls', 'after 2 calls', 'after 1 calls'],
+  ],
+  [
+    'a scope is put around a step',
+    (c, e) => sequence(c, e, step('a'), hour),
+    (c, e) => sequence(c, e, (ctx) => ctx.scope('s', (inner) => step('a')(inner, e)), hour),
+    ['step_completed "a"', 'step "s/a"'],
+  ],
+  [
+    'a branch is renamed',
+    (c, e) => sequence(c, e, (ctx) => ctx.all({ x: (b) => step('a')(b, e) }), hour),
+    (c, e) => sequence(c, e, (ctx) => ctx.all({ y: (b) => step('a')(b, e) }), hour),
+    ['"all/x/a"', '"all/y/a"'],
+  ],
+  [
+    'an item of a map has another key',
     (c, e) => sequence(c, e, (ctx) => ctx.map('m', ['i'], { key: (i) => i }, (b) => step('a')(b, e)), hour),
     (c, e) => sequence(c, e, (ctx) => ctx.map('m', ['j'], { key: (i) => i }, (b) => step('a')(b, e)), hour),
-    ['"m[i]/a"', '"m[j]/a"']],
-  ['a race of which the other branch wins now',
-    (c, e) => sequence(c, e, (ctx) => ctx.race({ x: (b) => step('a')(b, e), y: (b) => b.sleep('1 day') }), step('after x'), hour),
-    (c, e) => sequence(c, e, (ctx) => ctx.race({ x: (b) => b.sleep('1 day'), y: (b) => step('a')(b, e) }), step('after y'), hour),
-    ['"race/x/a"', '"race/y/a"']],
+    ['"m[i]/a"', '"m[j]/a"'],
+  ],
+  [
+    'a race of which the other branch wins now',
+    (c, e) =>
+      sequence(
+        c,
+        e,
+        (ctx) => ctx.race({ x: (b) => step('a')(b, e), y: (b) => b.sleep('1 day') }),
+        step('after x'),
+        hour,
+      ),
+    (c, e) =>
+      sequence(
+        c,
+        e,
+        (ctx) => ctx.race({ x: (b) => b.sleep('1 day'), y: (b) => step('a')(b, e) }),
+        step('after y'),
+        hour,
+      ),
+    ['"race/x/a"', '"race/y/a"'],
+  ],
 ]
 
 describe('G9: code that no longer fits the journal blocks the run, and shows both sides', () => {
@@ -130,7 +256,14 @@ describe('G9: code that no longer fits the journal blocks the run, and shows bot
       // No step of the new code ran before history was exhausted, and nothing was appended.
       expect(executed).toEqual([])
       expect(world.record()).toMatchObject({ status: 'blocked', blocked: { code: 'divergence' } })
-      const { details } = end.blocked as { details: { seq: number; recorded: { key: string }; asked: { key: string; fingerprint: string }[]; calls: number } }
+      const { details } = end.blocked as {
+        details: {
+          seq: number
+          recorded: { key: string }
+          asked: { key: string; fingerprint: string }[]
+          calls: number
+        }
+      }
       expect(world.entries()[details.seq - 1]?.key).toBe(details.recorded.key)
       expect(details.calls).toBeTypeOf('number')
       for (const asked of details.asked) expect(asked.fingerprint).toMatch(/^[0-9a-f]{32}$/)
@@ -138,17 +271,50 @@ describe('G9: code that no longer fits the journal blocks the run, and shows bot
   }
 
   const fitting: readonly (readonly [string, Fn, Fn])[] = [
-    ['a step is added at the end', (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, step('a'), hour, step('new'))],
-    ['what a step\'s function does is another thing', (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, (ctx) => ctx.step('a', () => { e.push('a') }), hour)],
-    ['a timeout and a retry policy are others',
-      (c, e) => sequence(c, e, step('a'), hour), (c, e) => sequence(c, e, step('a', { timeout: 5, retry: { limit: 1 } }), hour)],
-    ['the fields of a declared input have another order',
-      (c, e) => sequence(c, e, step('a', { input: { x: 1, y: 2 } }), hour), (c, e) => sequence(c, e, step('a', { input: { y: 2, x: 1 } }), hour)],
-    ['a race\'s loser that never got an entry is asked for again',
+    [
+      'a step is added at the end',
+      (c, e) => sequence(c, e, step('a'), hour),
+      (c, e) => sequence(c, e, step('a'), hour, step('new')),
+    ],
+    [
+      'what a step\'s function does is another thing',
+      (c, e) => sequence(c, e, step('a'), hour),
+      (c, e) =>
+        sequence(
+          c,
+          e,
+          (ctx) =>
+            ctx.step('a', () => {
+              e.push('a')
+            }),
+          hour,
+        ),
+    ],
+    [
+      'a timeout and a retry policy are others',
+      (c, e) => sequence(c, e, step('a'), hour),
+      (c, e) => sequence(c, e, step('a', { timeout: 5, retry: { limit: 1 } }), hour),
+    ],
+    [
+      'the fields of a declared input have another order',
+      (c, e) => sequence(c, e, step('a', { input: { x: 1, y: 2 } }), hour),
+      (c, e) => sequence(c, e, step('a', { input: { y: 2, x: 1 } }), hour),
+    ],
+    [
+      'a race\'s loser that never got an entry is asked for again',
       (c, e) => sequence(c, e, (ctx) => ctx.race({ x: (b) => step('a')(b, e), y: (b) => b.sleep('1 day') }), hour),
-      (c, e) => sequence(c, e, (ctx) => ctx.race({ x: (b) => step('a')(b, e), y: (b) => b.sleep('1 day') }), hour)],
-    ['plain promises and other code between the calls',
-      (c, e) => sequence(c, e, step('a'), hour), async (c, e) => { await step('a')(c, e); await null; await Promise.all([1, 2]); await hour(c) }],
+      (c, e) => sequence(c, e, (ctx) => ctx.race({ x: (b) => step('a')(b, e), y: (b) => b.sleep('1 day') }), hour),
+    ],
+    [
+      'plain promises and other code between the calls',
+      (c, e) => sequence(c, e, step('a'), hour),
+      async (c, e) => {
+        await step('a')(c, e)
+        await null
+        await Promise.all([1, 2])
+        await hour(c)
+      },
+    ],
   ]
   for (const [what, before, after] of fitting) {
     test(`G9: no divergence: ${what}`, async () => {
@@ -163,9 +329,16 @@ describe('G9: code that no longer fits the journal blocks the run, and shows bot
     const fn: Fn = async (ctx, executed) => {
       const won = await ctx.race({
         quick: (c) => c.step('quick', async () => 'quick'),
-        slow: (c) => c.step('slow', () => { executed.push('slow'); return held.promise }),
+        slow: (c) =>
+          c.step('slow', () => {
+            executed.push('slow')
+            return held.promise
+          }),
       })
-      await ctx.step('between', async () => { held.open('slow'); await null })
+      await ctx.step('between', async () => {
+        held.open('slow')
+        await null
+      })
       await ctx.sleep('1 hour')
       return won.winner
     }
@@ -185,7 +358,12 @@ describe('G9: code that no longer fits the journal blocks the run, and shows bot
   test('G9: a loser\'s outcome that was committed with the winner\'s, just before the end: a crash there replays to the same end', async () => {
     const fn: Fn = (ctx) => ctx.race({ a: (c) => c.step('a', async () => 'a'), b: (c) => c.step('b', async () => 'b') })
     const world = new World()
-    const first = world.boot(define(fn, []), { faults: { fault: ({ batch }) => batch?.entries?.some(({ seq }) => seq === 4) ? { do: 'crash', when: 'before' } : undefined } })
+    const first = world.boot(define(fn, []), {
+      faults: {
+        fault: ({ batch }) =>
+          batch?.entries?.some(({ seq }) => seq === 4) ? { do: 'crash', when: 'before' } : undefined,
+      },
+    })
     await first.runs.start(define(fn, []), 0, { id: ID })
     await first.begin()
     expect(world.kinds()).toEqual(['run_started', 'step_completed race/a/a', 'step_completed race/b/b'])
@@ -225,7 +403,11 @@ describe('G9: code that no longer fits the journal blocks the run, and shows bot
   test('G9: a run that nobody touches notices the deploy: it is looked at again, ever more rarely', async () => {
     const world = new World()
     const first = world.boot(define((c, e) => sequence(c, e, step('a'), hour), []))
-    await first.runs.start(define(() => 0, []), 0, { id: ID })
+    await first.runs.start(
+      define(() => 0, []),
+      0,
+      { id: ID },
+    )
     await first.runs.drive(ID)
     await first.crash()
     const wrong = world.boot(define(() => 0, []))
@@ -243,22 +425,46 @@ describe('G9: code that no longer fits the journal blocks the run, and shows bot
   })
 
   test('G9: a divergence in the part that was already marked, after a page of entries, is named by its own entry', async () => {
-    const loop = (names: (i: number) => string): Fn => async (ctx) => {
-      for (let i = 0; i < 40; i++) await ctx.step(names(i), () => i)
-      await ctx.sleep('1 hour')
-    }
+    const loop =
+      (names: (i: number) => string): Fn =>
+      async (ctx) => {
+        for (let i = 0; i < 40; i++) await ctx.step(names(i), () => i)
+        await ctx.sleep('1 hour')
+      }
     const world = new World()
-    const first = world.boot(define(loop((i) => `s${i}`), []), { limits: { pageEntries: 8 } })
-    await first.runs.start(define(() => 0, []), 0, { id: ID })
+    const first = world.boot(
+      define(
+        loop((i) => `s${i}`),
+        [],
+      ),
+      { limits: { pageEntries: 8 } },
+    )
+    await first.runs.start(
+      define(() => 0, []),
+      0,
+      { id: ID },
+    )
     await first.runs.drive(ID)
     await first.crash()
-    const end = await world.boot(define(loop((i) => i === 29 ? 'other' : `s${i}`), []), { limits: { pageEntries: 8 } }).runs.drive(ID)
-    expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'divergence', details: { seq: 31, recorded: { key: 's29' } } } })
+    const end = await world
+      .boot(
+        define(
+          loop((i) => (i === 29 ? 'other' : `s${i}`)),
+          [],
+        ),
+        { limits: { pageEntries: 8 } },
+      )
+      .runs.drive(ID)
+    expect(end).toMatchObject({
+      kind: 'blocked',
+      blocked: { code: 'divergence', details: { seq: 31, recorded: { key: 's29' } } },
+    })
   })
 })
 
 describe('G9: policy restart', () => {
-  const old = (executed: string[]) => define((c, e) => sequence(c, e, step('a'), step('b'), hour, step('c')), executed, 'restart')
+  const old = (executed: string[]) =>
+    define((c, e) => sequence(c, e, step('a'), step('b'), hour, step('c')), executed, 'restart')
 
   test('G9: the next generation begins, its steps run and are committed, and older generations stay readable', async () => {
     const executed: string[] = []
@@ -278,24 +484,46 @@ describe('G9: policy restart', () => {
     expect(executed).toEqual(['a', 'b', 'x', 'y'])
     expect(world.record()).toMatchObject({ generation: 2, generationSeq: 5, status: 'completed' })
     expect(world.kinds()).toEqual([
-      'run_started', 'step_completed a', 'step_completed b', 'timer_set ctx.sleep',
-      'generation_started', 'step_completed x', 'timer_set ctx.sleep', 'timer_fired ctx.sleep', 'step_completed y', 'run_completed',
+      'run_started',
+      'step_completed a',
+      'step_completed b',
+      'timer_set ctx.sleep',
+      'generation_started',
+      'step_completed x',
+      'timer_set ctx.sleep',
+      'timer_fired ctx.sleep',
+      'step_completed y',
+      'run_completed',
     ])
     const page = await journalPage(world.shelf.open(ID), { reveal: true })
     expect(page.items.slice(0, 4)).toEqual(before.items)
     expect(page.items.map(({ generation }) => generation)).toEqual([1, 1, 1, 1, 2, 2, 2, 2, 2, 2])
-    expect(page.items[4]?.payload).toMatchObject({ generation: 2, because: 'divergence', report: { seq: 2, recorded: { key: 'a' } } })
+    expect(page.items[4]?.payload).toMatchObject({
+      generation: 2,
+      because: 'divergence',
+      report: { seq: 2, recorded: { key: 'a' } },
+    })
   })
 
   test('G9: generations are bounded: after that it is blocked', async () => {
     const world = new World()
-    const first = world.boot(define((c, e) => sequence(c, e, step('0'), hour), [], 'restart'), { limits: { restarts: 2 } })
-    await first.runs.start(define(() => 0, []), 0, { id: ID })
+    const first = world.boot(
+      define((c, e) => sequence(c, e, step('0'), hour), [], 'restart'),
+      { limits: { restarts: 2 } },
+    )
+    await first.runs.start(
+      define(() => 0, []),
+      0,
+      { id: ID },
+    )
     await first.runs.drive(ID)
     await first.crash()
     const kinds: string[] = []
     for (let i = 1; i <= 4; i++) {
-      const process = world.boot(define((c, e) => sequence(c, e, step(String(i)), hour), [], 'restart'), { limits: { restarts: 2 } })
+      const process = world.boot(
+        define((c, e) => sequence(c, e, step(String(i)), hour), [], 'restart'),
+        { limits: { restarts: 2 } },
+      )
       const end = await process.runs.drive(ID)
       kinds.push(end.kind === 'blocked' ? end.blocked.code : end.kind)
       await process.crash()
@@ -306,11 +534,15 @@ describe('G9: policy restart', () => {
 
   test('G9: a function that is not deterministic does not restart for ever', async () => {
     let calls = 0
-    const random = define(async (ctx) => {
-      const name = `s${calls++}`
-      await ctx.step(name, () => 0)
-      await ctx.sleep('1 hour')
-    }, [], 'restart')
+    const random = define(
+      async (ctx) => {
+        const name = `s${calls++}`
+        await ctx.step(name, () => 0)
+        await ctx.sleep('1 hour')
+      },
+      [],
+      'restart',
+    )
     const world = new World()
     const process = world.boot(random)
     await process.runs.start(random, 0, { id: ID })
@@ -328,7 +560,9 @@ describe('G9: policy restart', () => {
       await first.runs.drive(ID)
       await first.crash()
       const changed = define((c, e) => sequence(c, e, step('x')), executed, 'restart')
-      const dying = world.boot(changed, { faults: { fault: ({ batch }) => batch?.entries?.[0]?.seq === 5 ? { do: 'crash', when } : undefined } })
+      const dying = world.boot(changed, {
+        faults: { fault: ({ batch }) => (batch?.entries?.[0]?.seq === 5 ? { do: 'crash', when } : undefined) },
+      })
       await dying.begin()
       expect(world.kinds()).toHaveLength(when === 'before' ? 4 : 5)
       await dying.crash()
@@ -340,7 +574,13 @@ describe('G9: policy restart', () => {
 
   test('G9: a restarted run keeps its deadline, its seed and its identity', async () => {
     const drawn: string[] = []
-    const fn = (name: string): Fn => async (ctx) => { drawn.push(ctx.uuid()); await ctx.step(name, () => 0); await ctx.sleep('1 hour') }
+    const fn =
+      (name: string): Fn =>
+      async (ctx) => {
+        drawn.push(ctx.uuid())
+        await ctx.step(name, () => 0)
+        await ctx.sleep('1 hour')
+      }
     const world = new World()
     const first = world.boot(define(fn('a'), [], 'restart'))
     await first.runs.start(define(fn('a'), []), 0, { id: ID })

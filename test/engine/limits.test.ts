@@ -11,10 +11,29 @@ import { anything, errorOf, ID, open, override, World } from './support.ts'
 async function under(overrides: Partial<Limits>, fn: (ctx: Ctx) => unknown) {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => fn(ctx as unknown as Ctx))
   const batches: Batch[] = []
-  const process = open(w, { limits: overrides, stepsUseHostTime: true, faults: { committed: (batch) => { batches.push(batch) } } })
+  const process = open(w, {
+    limits: overrides,
+    stepsUseHostTime: true,
+    faults: {
+      committed: (batch) => {
+        batches.push(batch)
+      },
+    },
+  })
   const end = await process.run(w)
   const { error } = await process.runs.summary(ID)
-  return { end, process, batches, error: error as { code: string; details: { limit: string; measured: number; allowed: number }; cause: { code: string; details: object } } | undefined }
+  return {
+    end,
+    process,
+    batches,
+    error: error as
+      | {
+          code: string
+          details: { limit: string; measured: number; allowed: number }
+          cause: { code: string; details: object }
+        }
+      | undefined,
+  }
 }
 
 /** One test for each limit: a limit without one does not compile. */
@@ -22,15 +41,29 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
   inlineBytes: {
     value: 65_536,
     check: async () => {
-      const { process } = await under({ inlineBytes: 100 }, async (ctx) => { await ctx.step('fits', () => 'x'.repeat(97)); await ctx.step('does not', () => 'x'.repeat(98)) })
-      expect(process.world.entries().slice(1, 3).map(({ blob }) => blob)).toEqual([false, true])
+      const { process } = await under({ inlineBytes: 100 }, async (ctx) => {
+        await ctx.step('fits', () => 'x'.repeat(97))
+        await ctx.step('does not', () => 'x'.repeat(98))
+      })
+      expect(
+        process.world
+          .entries()
+          .slice(1, 3)
+          .map(({ blob }) => blob),
+      ).toEqual([false, true])
     },
   },
   valueBytes: {
     value: 33_554_432,
     check: async () => {
-      const { process, error } = await under({ inlineBytes: 100, valueBytes: 1000 }, async (ctx) => { await ctx.step('fits', () => 'x'.repeat(997)); await ctx.step('s', () => 'x'.repeat(998)) })
-      expect(error).toMatchObject({ code: 'step_failed', cause: { code: 'limit_exceeded', details: { limit: 'valueBytes', measured: 1001, allowed: 1000 } } })
+      const { process, error } = await under({ inlineBytes: 100, valueBytes: 1000 }, async (ctx) => {
+        await ctx.step('fits', () => 'x'.repeat(997))
+        await ctx.step('s', () => 'x'.repeat(998))
+      })
+      expect(error).toMatchObject({
+        code: 'step_failed',
+        cause: { code: 'limit_exceeded', details: { limit: 'valueBytes', measured: 1001, allowed: 1000 } },
+      })
       // Not tried again, and no chunk of it was written (B-142).
       expect(process.world.kinds()).toEqual(['run_started', 'step_completed fits', 'step_failed s', 'run_failed'])
       // The input of the run and the value that fits.
@@ -38,16 +71,24 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       const w = workflow({ name: 'w', input: anything }, async () => 'x'.repeat(998))
       const output = open(w, { limits: { inlineBytes: 100, valueBytes: 1000 } })
       expect(await output.run(w, 0)).toEqual({ kind: 'ended', status: 'failed' })
-      expect((await output.runs.summary(ID)).error).toMatchObject({ code: 'limit_exceeded', details: { limit: 'valueBytes', measured: 1001, allowed: 1000 } })
+      expect((await output.runs.summary(ID)).error).toMatchObject({
+        code: 'limit_exceeded',
+        details: { limit: 'valueBytes', measured: 1001, allowed: 1000 },
+      })
       const start = open(w, { limits: { inlineBytes: 100, valueBytes: 1000 } })
-      expect(await errorOf(() => start.runs.start(w, 'x'.repeat(1000), { id: ID }))).toMatchObject({ code: 'limit_exceeded', details: { limit: 'valueBytes', allowed: 1000 } })
+      expect(await errorOf(() => start.runs.start(w, 'x'.repeat(1000), { id: ID }))).toMatchObject({
+        code: 'limit_exceeded',
+        details: { limit: 'valueBytes', allowed: 1000 },
+      })
       expect(start.world.shelf.runs({ limit: 10 })).toEqual([])
     },
   },
   chunkBytes: {
     value: 49_152,
     check: async () => {
-      const { process } = await under({ inlineBytes: 100, chunkBytes: 200 }, async (ctx) => ctx.step('s', () => Array.from({ length: 300 }, (_, i) => i)))
+      const { process } = await under({ inlineBytes: 100, chunkBytes: 200 }, async (ctx) =>
+        ctx.step('s', () => Array.from({ length: 300 }, (_, i) => i)),
+      )
       const store = process.world.shelf.open(ID)
       const sizes = store.rows('chunk', { limit: 100 }).map(({ value }) => value.length)
       expect(sizes.length).toBeGreaterThan(3)
@@ -62,7 +103,10 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       const store = new World().shelf.open(ID)
       const all = limits({ blobBytes: 1000, chunkBytes: 100 })
       expect((await writeBlob(store, all, 0, new Uint8Array(1000))).size).toBe(1000)
-      expect(await errorOf(() => writeBlob(store, all, 0, new Uint8Array(1001)))).toMatchObject({ code: 'limit_exceeded', details: { limit: 'blobBytes', measured: 1001, allowed: 1000 } })
+      expect(await errorOf(() => writeBlob(store, all, 0, new Uint8Array(1001)))).toMatchObject({
+        code: 'limit_exceeded',
+        details: { limit: 'blobBytes', measured: 1001, allowed: 1000 },
+      })
       expect(store.keys('manifest', { limit: 10 })).toHaveLength(1)
     },
   },
@@ -71,25 +115,42 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
     check: async () => {
       const long = 'n'.repeat(129)
       const calls: readonly ((ctx: Ctx) => unknown)[] = [
-        (ctx) => ctx.step(long, () => 1), (ctx) => ctx.step('s', () => 1, { key: long }), (ctx) => ctx.all({ [long]: () => 1 }),
-        (ctx) => ctx.scope(long, () => 1), (ctx) => ctx.map(long, [1], {}, () => 1), (ctx) => ctx.map('m', [1], { key: () => long }, () => 1),
+        (ctx) => ctx.step(long, () => 1),
+        (ctx) => ctx.step('s', () => 1, { key: long }),
+        (ctx) => ctx.all({ [long]: () => 1 }),
+        (ctx) => ctx.scope(long, () => 1),
+        (ctx) => ctx.map(long, [1], {}, () => 1),
+        (ctx) => ctx.map('m', [1], { key: () => long }, () => 1),
       ]
       for (const call of calls) {
         const { process, error } = await under({}, call)
-        expect(error).toMatchObject({ code: 'limit_exceeded', details: { limit: 'nameLength', measured: 129, allowed: 128 } })
+        expect(error).toMatchObject({
+          code: 'limit_exceeded',
+          details: { limit: 'nameLength', measured: 129, allowed: 128 },
+        })
         expect(process.world.kinds()).toEqual(['run_started', 'run_failed'])
       }
-      expect((await under({}, (ctx) => ctx.step('n'.repeat(128), () => 1))).end).toEqual({ kind: 'ended', status: 'completed' })
+      expect((await under({}, (ctx) => ctx.step('n'.repeat(128), () => 1))).end).toEqual({
+        kind: 'ended',
+        status: 'completed',
+      })
     },
   },
   keyLength: {
     value: 2048,
     check: async () => {
-      const nest = (ctx: Ctx, depth: number): Promise<unknown> => depth === 0 ? ctx.step('s', () => 1) : ctx.scope('x'.repeat(9), (c) => nest(c, depth - 1))
+      const nest = (ctx: Ctx, depth: number): Promise<unknown> =>
+        depth === 0 ? ctx.step('s', () => 1) : ctx.scope('x'.repeat(9), (c) => nest(c, depth - 1))
       const { process, error } = await under({ keyLength: 100 }, (ctx) => nest(ctx, 10))
-      expect(error).toMatchObject({ code: 'limit_exceeded', details: { limit: 'keyLength', measured: 101, allowed: 100 } })
+      expect(error).toMatchObject({
+        code: 'limit_exceeded',
+        details: { limit: 'keyLength', measured: 101, allowed: 100 },
+      })
       expect(process.world.kinds()).toEqual(['run_started', 'run_failed'])
-      expect((await under({ keyLength: 100 }, (ctx) => nest(ctx, 9))).end).toEqual({ kind: 'ended', status: 'completed' })
+      expect((await under({ keyLength: 100 }, (ctx) => nest(ctx, 9))).end).toEqual({
+        kind: 'ended',
+        status: 'completed',
+      })
       expect((await under({ keyLength: 100 }, (ctx) => nest(ctx, 11))).error?.details.limit).toBe('keyLength')
     },
   },
@@ -99,14 +160,22 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       const many = (n: number) => (ctx: Ctx) => Promise.all(Array.from({ length: n }, () => ctx.sleep(1)))
       expect((await under({ outstanding: 5 }, many(5))).end).toEqual({ kind: 'ended', status: 'completed' })
       const { error } = await under({ outstanding: 5 }, many(6))
-      expect(error).toMatchObject({ code: 'limit_exceeded', details: { limit: 'outstanding', measured: 6, allowed: 5 } })
+      expect(error).toMatchObject({
+        code: 'limit_exceeded',
+        details: { limit: 'outstanding', measured: 6, allowed: 5 },
+      })
     },
   },
   entries: {
     value: 10_000_000,
     check: async () => {
-      const { end, process } = await under({ entries: 5 }, async (ctx) => { for (let i = 0; i < 10; i++) await ctx.step('s', () => i) })
-      expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'limit_exceeded', details: { limit: 'entries', measured: 6, allowed: 5 } } })
+      const { end, process } = await under({ entries: 5 }, async (ctx) => {
+        for (let i = 0; i < 10; i++) await ctx.step('s', () => i)
+      })
+      expect(end).toMatchObject({
+        kind: 'blocked',
+        blocked: { code: 'limit_exceeded', details: { limit: 'entries', measured: 6, allowed: 5 } },
+      })
       expect(process.world.kinds()).toHaveLength(5)
     },
   },
@@ -116,7 +185,9 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       const { process, error } = await under({ retries: 3 }, (ctx) => ctx.step('s', () => 1, { retry: { limit: 4 } }))
       expect(error).toMatchObject({ code: 'limit_exceeded', details: { limit: 'retries', measured: 4, allowed: 3 } })
       expect(process.world.kinds()).toEqual(['run_started', 'run_failed'])
-      expect((await under({ retries: 3 }, (ctx) => ctx.step('s', () => 1, { retry: { limit: 3 } }))).error).toBeUndefined()
+      expect(
+        (await under({ retries: 3 }, (ctx) => ctx.step('s', () => 1, { retry: { limit: 3 } }))).error,
+      ).toBeUndefined()
     },
   },
   wakes: {
@@ -132,7 +203,8 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
         await process.crash()
       }
       expect(await world.boot(w, { limits: { wakes: 3 } }).runs.drive(ID)).toMatchObject({
-        kind: 'blocked', blocked: { code: 'no_progress', details: { limit: 'wakes', measured: 4, allowed: 3 } },
+        kind: 'blocked',
+        blocked: { code: 'no_progress', details: { limit: 'wakes', measured: 4, allowed: 3 } },
       })
     },
   },
@@ -140,7 +212,10 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
     value: 3,
     check: async () => {
       let n = 0
-      const w = workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => { await ctx.step(`s${n++}`, () => 1); await ctx.sleep('1 hour') })
+      const w = workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
+        await ctx.step(`s${n++}`, () => 1)
+        await ctx.sleep('1 hour')
+      })
       const process = open(w, { limits: { restarts: 1 } })
       await process.runs.start(w, 0, { id: ID })
       const codes: string[] = []
@@ -168,7 +243,9 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
   batchBytes: {
     value: 1_048_576,
     check: async () => {
-      const { batches } = await under({ batchBytes: 1000 }, (ctx) => Promise.all(Array.from({ length: 20 }, () => ctx.step('s', () => 'x'.repeat(300)))))
+      const { batches } = await under({ batchBytes: 1000 }, (ctx) =>
+        Promise.all(Array.from({ length: 20 }, () => ctx.step('s', () => 'x'.repeat(300)))),
+      )
       const groups = batches.map(({ entries }) => entries ?? []).filter((entries) => entries.length > 0)
       for (const entries of groups) expect(entries.length).toBeLessThanOrEqual(4)
       expect(groups.length).toBeGreaterThanOrEqual(6)
@@ -177,14 +254,26 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
   pageEntries: {
     value: 512,
     check: async () => {
-      const w = workflow({ name: 'w', input: anything }, async (ctx) => { for (let i = 0; i < 30; i++) await ctx.step('s', () => i); await ctx.sleep('1 hour') })
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+        for (let i = 0; i < 30; i++) await ctx.step('s', () => i)
+        await ctx.sleep('1 hour')
+      })
       const world = new World()
       const first = world.boot(w)
       await first.runs.start(w, 0, { id: ID })
       await first.runs.drive(ID)
       await first.crash()
       const pages: number[] = []
-      const second = world.boot(w, { limits: { pageEntries: 7 }, wrap: (store) => override(store, { entries: (after, limit) => { pages.push(limit); return store.entries(after, limit) } }) })
+      const second = world.boot(w, {
+        limits: { pageEntries: 7 },
+        wrap: (store) =>
+          override(store, {
+            entries: (after, limit) => {
+              pages.push(limit)
+              return store.entries(after, limit)
+            },
+          }),
+      })
       await second.runs.drive(ID)
       expect(Math.max(...pages)).toBe(7)
       expect(pages.filter((limit) => limit === 7).length).toBeGreaterThanOrEqual(5)
@@ -192,15 +281,27 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
   },
   tags: {
     value: 16,
-    check: async () => { await startRefuses({ tags: Array.from({ length: 17 }, (_, i) => `t${i}`) }, { limit: 'tags', measured: 17, allowed: 16 }) },
+    check: async () => {
+      await startRefuses(
+        { tags: Array.from({ length: 17 }, (_, i) => `t${i}`) },
+        { limit: 'tags', measured: 17, allowed: 16 },
+      )
+    },
   },
   tagLength: {
     value: 128,
-    check: async () => { await startRefuses({ tags: ['x'.repeat(129)] }, { limit: 'tagLength', measured: 129, allowed: 128 }) },
+    check: async () => {
+      await startRefuses({ tags: ['x'.repeat(129)] }, { limit: 'tagLength', measured: 129, allowed: 128 })
+    },
   },
   metadataBytes: {
     value: 4096,
-    check: async () => { await startRefuses({ metadata: { k: 'x'.repeat(4096) } }, { limit: 'metadataBytes', measured: 4105, allowed: 4096 }) },
+    check: async () => {
+      await startRefuses(
+        { metadata: { k: 'x'.repeat(4096) } },
+        { limit: 'metadataBytes', measured: 4105, allowed: 4096 },
+      )
+    },
   },
   stallMs: {
     value: 10_000,
@@ -214,7 +315,13 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
     value: 30_000,
     check: async () => {
       const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => 1))
-      const process = open(w, { limits: { commitMs: 777 }, faults: { fault: ({ batch, nth }) => batch?.entries?.[0]?.seq === 2 && nth < 5 ? { do: 'hang', when: 'after' } : undefined } })
+      const process = open(w, {
+        limits: { commitMs: 777 },
+        faults: {
+          fault: ({ batch, nth }) =>
+            batch?.entries?.[0]?.seq === 2 && nth < 5 ? { do: 'hang', when: 'after' } : undefined,
+        },
+      })
       await process.runs.start(w, 0, { id: ID })
       const began = process.now
       expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
@@ -224,8 +331,13 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
   stayAwakeMs: {
     value: 2000,
     check: async () => {
-      for (const [ms, kind] of [[500, 'ended'], [501, 'parked']] as const) {
-        const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep(ms) })
+      for (const [ms, kind] of [
+        [500, 'ended'],
+        [501, 'parked'],
+      ] as const) {
+        const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+          await ctx.sleep(ms)
+        })
         const process = open(w, { limits: { stayAwakeMs: 500 } })
         await process.runs.start(w, 0, { id: ID })
         expect((await process.runs.drive(ID)).kind).toBe(kind)
@@ -247,7 +359,11 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
 async function startRefuses(options: object, details: object): Promise<void> {
   const w = workflow({ name: 'w', input: anything }, async () => 1)
   const process = open(w)
-  expect(await errorOf(() => process.runs.start(w, 0, options))).toMatchObject({ code: 'limit_exceeded', kind: 'permanent', details })
+  expect(await errorOf(() => process.runs.start(w, 0, options))).toMatchObject({
+    code: 'limit_exceeded',
+    kind: 'permanent',
+    details,
+  })
   expect(process.world.shelf.runs({ limit: 10 })).toEqual([])
 }
 
@@ -265,7 +381,14 @@ describe('G25: every limit has a name, a default and a typed error with measured
   })
 
   test('G25: a name that is no limit, and a value that is no positive number, are refused', async () => {
-    for (const overrides of [{ inlineByte: 5 }, { entries: 0 }, { entries: -1 }, { entries: NaN }, { entries: '5' }, { tags: null }] as never[]) {
+    for (const overrides of [
+      { inlineByte: 5 },
+      { entries: 0 },
+      { entries: -1 },
+      { entries: NaN },
+      { entries: '5' },
+      { tags: null },
+    ] as never[]) {
       expect((await errorOf(() => limits(overrides))).code).toBe('invalid_argument')
     }
     expect(limits({ entries: 7 })).toEqual({ ...defaultLimits, entries: 7 })
@@ -273,8 +396,13 @@ describe('G25: every limit has a name, a default and a typed error with measured
 
   test('G25: `within` measures, and says so', async () => {
     within(defaultLimits, 'tags', 16, 'tags')
-    expect(await errorOf(() => { within(defaultLimits, 'tags', 17, 'the tags of x') })).toMatchObject({
-      message: 'the tags of x: 17 is over the limit tags of 16', details: { limit: 'tags', measured: 17, allowed: 16 },
+    expect(
+      await errorOf(() => {
+        within(defaultLimits, 'tags', 17, 'the tags of x')
+      }),
+    ).toMatchObject({
+      message: 'the tags of x: 17 is over the limit tags of 16',
+      details: { limit: 'tags', measured: 17, allowed: 16 },
     })
   })
 
@@ -284,9 +412,13 @@ describe('G25: every limit has a name, a default and a typed error with measured
     await process.run(w)
     const store = process.world.shelf.open(ID)
     expect((await journalPage(store, { limit: 1000 })).items).toHaveLength(2)
-    for (const limit of [0, -1, 1001, 1.5, NaN, '5'] as never[]) expect((await errorOf(() => journalPage(store, { limit }))).code).toBe('limit_exceeded')
-    expect(await errorOf(() => journalPage(store, { limit: 1001 }))).toMatchObject({ details: { limit: 'journalPage', measured: 1001, allowed: 1000 } })
-    for (const after of [-1, 1.5, NaN, '5'] as never[]) expect((await errorOf(() => journalPage(store, { after }))).code).toBe('invalid_argument')
+    for (const limit of [0, -1, 1001, 1.5, NaN, '5'] as never[])
+      expect((await errorOf(() => journalPage(store, { limit }))).code).toBe('limit_exceeded')
+    expect(await errorOf(() => journalPage(store, { limit: 1001 }))).toMatchObject({
+      details: { limit: 'journalPage', measured: 1001, allowed: 1000 },
+    })
+    for (const after of [-1, 1.5, NaN, '5'] as never[])
+      expect((await errorOf(() => journalPage(store, { after }))).code).toBe('invalid_argument')
   })
 
   test('G25: a value over a limit is never cut: the one that fits comes back whole', async () => {

@@ -15,18 +15,33 @@ import { ID, override } from './support.ts'
  * A journal of `length` steps in a store that gives copies of it, so that what a replay keeps of them is what is resident. `prompt`
  * as a live run in one process writes it: at most 255 prompt entries in a row.
  */
-export function longJournal(length: number, fate: 'prompt' | 'settled' | 'loser'): { store: RunStore; head: RunRecord['head']; pages: number[] } {
+export function longJournal(
+  length: number,
+  fate: 'prompt' | 'settled' | 'loser',
+): { store: RunStore; head: RunRecord['head']; pages: number[] } {
   const incarnation = '0'.repeat(32)
   const at = Date.UTC(2026, 0, 1)
   const start = {
-    workflow: 'w', version: 1, incarnation, seed: '0'.repeat(64), raw: length, parsed: length, tags: [], metadata: {}, deadline: undefined,
+    workflow: 'w',
+    version: 1,
+    incarnation,
+    seed: '0'.repeat(64),
+    raw: length,
+    parsed: length,
+    tags: [],
+    metadata: {},
+    deadline: undefined,
   }
   // Of 200,000 entries a payload each is half of the hashing, and no part of what is measured.
   const payload = fate === 'prompt' ? new Uint8Array(0) : encode('x'.repeat(100))
   const stored: StoredEntry[] = []
   let hash = GENESIS
   const add = (draft: Partial<EntryDraft>): void => {
-    const entry = encodeEntry(stored.length + 1, { kind: 'step_completed', generation: 1, host: 'test', at, calls: 0, ...draft }, hash)
+    const entry = encodeEntry(
+      stored.length + 1,
+      { kind: 'step_completed', generation: 1, host: 'test', at, calls: 0, ...draft },
+      hash,
+    )
     hash = entry.hash
     stored.push({ seq: stored.length + 1, bytes: entry.bytes })
   }
@@ -34,18 +49,43 @@ export function longJournal(length: number, fate: 'prompt' | 'settled' | 'loser'
   for (let n = 0; n < length; n++) {
     const key = n === 0 ? 's' : `s#${n}`
     add({
-      at: at + n, calls: n + (fate === 'loser' ? 2 : 1), attempt: 1, key, fingerprint: fingerprint('step', key, undefined), payload,
+      at: at + n,
+      calls: n + (fate === 'loser' ? 2 : 1),
+      attempt: 1,
+      key,
+      fingerprint: fingerprint('step', key, undefined),
+      payload,
       prompt: fate === 'prompt' && n % 256 !== 255,
     })
   }
   const head = { seq: length + 1, hash }
   const record: RunRecord = {
-    format: 1, incarnation, workflow: 'w', version: 1, status: 'running', generation: 1, generationSeq: 1, head,
-    createdAt: at, updatedAt: at, endedAt: undefined, deadline: undefined, wakes: 0, wokenSeq: 0, waitingFor: [], blocked: undefined, inputHash: '',
-    token: undefined, tags: [], metadata: {}, lastSeq: undefined,
+    format: 1,
+    incarnation,
+    workflow: 'w',
+    version: 1,
+    status: 'running',
+    generation: 1,
+    generationSeq: 1,
+    head,
+    createdAt: at,
+    updatedAt: at,
+    endedAt: undefined,
+    deadline: undefined,
+    wakes: 0,
+    wokenSeq: 0,
+    waitingFor: [],
+    blocked: undefined,
+    inputHash: '',
+    token: undefined,
+    tags: [],
+    metadata: {},
+    lastSeq: undefined,
   }
   const inner = createMemoryShelf().open(ID)
-  expect(inner.commit({ expect: { kind: 'absent' }, row: { epoch: 1, wakeAt: at, record: encodeRecord(record) } }).kind).toBe('committed')
+  expect(
+    inner.commit({ expect: { kind: 'absent' }, row: { epoch: 1, wakeAt: at, record: encodeRecord(record) } }).kind,
+  ).toBe('committed')
   const copy = ({ seq, bytes }: StoredEntry): StoredEntry => ({ seq, bytes: bytes.slice() })
   const pages: number[] = []
   const store: RunStore = {
@@ -56,11 +96,15 @@ export function longJournal(length: number, fate: 'prompt' | 'settled' | 'loser'
       return stored.slice(after, after + limit).map(copy)
     },
     last: () => copy(stored.at(-1) as StoredEntry),
-    row: (...args) => inner.row(...args), rows: (...args) => inner.rows(...args), keys: (...args) => inner.keys(...args),
+    row: (...args) => inner.row(...args),
+    rows: (...args) => inner.rows(...args),
+    keys: (...args) => inner.keys(...args),
     commit: (batch) => {
       const { entries, expect: expectation, ...rest } = batch
-      stored.push(...entries ?? [])
-      return expectation.kind !== 'head' || rest.row === undefined ? { kind: 'committed' } : inner.commit({ ...rest, expect: { ...expectation, seq: 0 } })
+      stored.push(...(entries ?? []))
+      return expectation.kind !== 'head' || rest.row === undefined
+        ? { kind: 'committed' }
+        : inner.commit({ ...rest, expect: { ...expectation, seq: 0 } })
     },
     destroy: () => inner.destroy(),
   }

@@ -13,7 +13,10 @@ test('G10: a journal of 200,000 entries replays in pages, and resident entries a
   const sizes = new Set<number | undefined>()
   const w = workflow({ name: 'w', input: anything }, async (ctx, n: number) => {
     for (let i = 0; i < n; i++) {
-      const value = await ctx.step('s', (): string | undefined => { executed++; return '' })
+      const value = await ctx.step('s', (): string | undefined => {
+        executed++
+        return ''
+      })
       sizes.add(value?.length)
       if (i % 5003 === 5002) residency.count()
     }

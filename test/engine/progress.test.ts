@@ -6,7 +6,12 @@ const forever = (): Promise<never> => new Promise(() => {})
 
 /** Its process dies each time in the middle of its first step. */
 function dying(executed: number[] = []) {
-  return workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => { executed.push(call.attempt); return forever() }))
+  return workflow({ name: 'w', input: anything }, async (ctx) =>
+    ctx.step('s', (call) => {
+      executed.push(call.attempt)
+      return forever()
+    }),
+  )
 }
 
 describe('G29: the engine\'s half', () => {
@@ -35,7 +40,11 @@ describe('G29: the engine\'s half', () => {
       await process.crash()
       process = world.boot(w, { limits: { wakes: 5 } })
     }
-    expect(await process.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'no_progress', curable: false }, wakeAt: null })
+    expect(await process.runs.drive(ID)).toMatchObject({
+      kind: 'blocked',
+      blocked: { code: 'no_progress', curable: false },
+      wakeAt: null,
+    })
     expect(executed).toEqual([1, 1, 1, 1, 1])
     expect(world.record().status).toBe('blocked')
     expect(world.row().wakeAt).toBe(null)
@@ -64,7 +73,10 @@ describe('G29: the engine\'s half', () => {
 
   test('G29: an entry is progress: the count begins again', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-      for (let i = 0; i < 5; i++) await ctx.step('s', async () => { if (dies.has(i)) await forever() })
+      for (let i = 0; i < 5; i++)
+        await ctx.step('s', async () => {
+          if (dies.has(i)) await forever()
+        })
     })
     const dies = new Set([0])
     const world = new World()
@@ -72,7 +84,10 @@ describe('G29: the engine\'s half', () => {
     await process.runs.start(w, 0, { id: ID })
     const wakes: number[] = []
     for (let i = 0; i < 6; i++) {
-      if (i === 3) { dies.delete(0); dies.add(3) }
+      if (i === 3) {
+        dies.delete(0)
+        dies.add(3)
+      }
       await process.begin()
       wakes.push(world.record().wakes)
       await process.crash()
@@ -82,7 +97,10 @@ describe('G29: the engine\'s half', () => {
   })
 
   test('G29: looking at a sleeping run again and again is no lack of progress', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep('30 days'); return 'slept' })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.sleep('30 days')
+      return 'slept'
+    })
     const world = new World()
     let process = world.boot(w)
     await process.runs.start(w, 0, { id: ID })
@@ -100,7 +118,13 @@ describe('G29: the engine\'s half', () => {
   test('G29: a loop of many sleeps and a long retry are progress each time', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
       for (let i = 0; i < 60; i++) await ctx.sleep('1 hour')
-      await ctx.step('s', (call) => { if (call.attempt <= 60) throw new Error('busy') }, { retry: { limit: 100, delay: '1 hour', maxDelay: '1 hour' } })
+      await ctx.step(
+        's',
+        (call) => {
+          if (call.attempt <= 60) throw new Error('busy')
+        },
+        { retry: { limit: 100, delay: '1 hour', maxDelay: '1 hour' } },
+      )
     })
     expect(await open(w).run(w)).toEqual({ kind: 'ended', status: 'completed' })
   })
@@ -116,7 +140,10 @@ describe('G29: the engine\'s half', () => {
 
   test('G29: an ended run is never driven again, whoever asks', async () => {
     let calls = 0
-    const w = workflow({ name: 'w', input: anything }, async () => { calls++; return 1 })
+    const w = workflow({ name: 'w', input: anything }, async () => {
+      calls++
+      return 1
+    })
     const process = open(w)
     await process.run(w)
     const before = process.world.row()
@@ -129,18 +156,33 @@ describe('G29: the engine\'s half', () => {
   test('G29: drives that are asked for at once are one drive', async () => {
     let commits = 0
     const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', async () => 1))
-    const process = open(w, { faults: { committed: () => { commits++ } } })
+    const process = open(w, {
+      faults: {
+        committed: () => {
+          commits++
+        },
+      },
+    })
     await process.runs.start(w, 0, { id: ID })
     const driver = await process.runs.driver(ID)
     const ends = await Promise.all([driver.drive(), driver.drive(), driver.poke(), driver.poke()])
-    expect(new Set(ends.map((end) => JSON.stringify(end)))).toEqual(new Set([JSON.stringify({ kind: 'ended', status: 'completed' })]))
+    expect(new Set(ends.map((end) => JSON.stringify(end)))).toEqual(
+      new Set([JSON.stringify({ kind: 'ended', status: 'completed' })]),
+    )
     expect(commits).toBe(4)
   })
 
   test('G29: the store fails while a run is driven: the row still says when it is to be woken', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => 1))
     let isDown = false
-    const process = open(w, { faults: { fault: ({ method, batch }) => { isDown ||= batch?.entries?.[0]?.seq === 2; return isDown && method === 'commit' ? { do: 'fail' } : undefined } } })
+    const process = open(w, {
+      faults: {
+        fault: ({ method, batch }) => {
+          isDown ||= batch?.entries?.[0]?.seq === 2
+          return isDown && method === 'commit' ? { do: 'fail' } : undefined
+        },
+      },
+    })
     await process.runs.start(w, 0, { id: ID })
     expect((await process.runs.drive(ID)).kind).toBe('unavailable')
     expect(process.world.row().wakeAt).toBe(process.now + 30_000)
@@ -149,10 +191,17 @@ describe('G29: the engine\'s half', () => {
 
   test('G29: stop() ends a drive at once, leaves no timer behind and aborts its steps; the run goes on elsewhere', async () => {
     let aborted = 0
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => Promise.all([ctx.sleep(1000), ctx.step('s', (call) => {
-      call.abortSignal.addEventListener('abort', () => { aborted++ })
-      return process.world.row().epoch > 2 ? 'second' : forever()
-    })]))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      Promise.all([
+        ctx.sleep(1000),
+        ctx.step('s', (call) => {
+          call.abortSignal.addEventListener('abort', () => {
+            aborted++
+          })
+          return process.world.row().epoch > 2 ? 'second' : forever()
+        }),
+      ]),
+    )
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     const { end } = await process.begin()
@@ -167,11 +216,17 @@ describe('G29: the engine\'s half', () => {
 
   test('G29: an attempt that is adopted by the next drive keeps its timeout', async () => {
     let isDown = false
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => Promise.all([
-      ctx.step('slow', forever, { timeout: 60_000, retry: { limit: 0 } }).catch((error: { code: string }) => error.code),
-      ctx.sleep(1000),
-    ]))
-    const process = open(w, { faults: { fault: ({ method }) => isDown && method === 'commit' ? { do: 'fail' } : undefined } })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      Promise.all([
+        ctx
+          .step('slow', forever, { timeout: 60_000, retry: { limit: 0 } })
+          .catch((error: { code: string }) => error.code),
+        ctx.sleep(1000),
+      ]),
+    )
+    const process = open(w, {
+      faults: { fault: ({ method }) => (isDown && method === 'commit' ? { do: 'fail' } : undefined) },
+    })
     await process.runs.start(w, 0, { id: ID })
     const began = process.now
     const { end } = await process.begin()

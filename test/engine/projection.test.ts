@@ -6,15 +6,29 @@ import { anything, ID, World } from './support.ts'
 
 /** Everything in the record that the journal can give back, as if it had never been written. */
 const forgotten: Partial<RunRecord> = {
-  status: 'running', generation: 1, generationSeq: 1, updatedAt: 0, endedAt: undefined, wakes: 0, wokenSeq: 0, waitingFor: [], blocked: undefined,
+  status: 'running',
+  generation: 1,
+  generationSeq: 1,
+  updatedAt: 0,
+  endedAt: undefined,
+  wakes: 0,
+  wokenSeq: 0,
+  waitingFor: [],
+  blocked: undefined,
   lastSeq: undefined,
 }
 
 function busy(executed: string[], names: readonly string[] = ['a', 'b']) {
   return workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
-    for (const name of names) await ctx.step(name, () => { executed.push(name); return name })
+    for (const name of names)
+      await ctx.step(name, () => {
+        executed.push(name)
+        return name
+      })
     await ctx.sleep('1 hour')
-    await ctx.step('last', () => { executed.push('last') })
+    await ctx.step('last', () => {
+      executed.push('last')
+    })
     return ctx.uuid()
   })
 }
@@ -34,41 +48,58 @@ describe('G1: the journal is the only authority; what the row projects can be de
     expect(await again.runs.drive(ID)).toEqual({ kind: 'parked', wakeAt: row.wakeAt })
     expect(world.kinds()).toEqual(entries)
     const rebuilt = world.record()
-    expect({ ...rebuilt, wakes: 0, wokenSeq: 0, updatedAt: 0 }).toEqual({ ...record, wakes: 0, wokenSeq: 0, updatedAt: 0 })
+    expect({ ...rebuilt, wakes: 0, wokenSeq: 0, updatedAt: 0 }).toEqual({
+      ...record,
+      wakes: 0,
+      wokenSeq: 0,
+      updatedAt: 0,
+    })
     expect(world.row().wakeAt).toBe(row.wakeAt)
     expect(executed).toEqual(['a', 'b'])
     expect(await again.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect(executed).toEqual(['a', 'b', 'last'])
   })
 
-  test.each(['completed', 'failed', 'cancelled'] as const)('G1: of a run that has %s: how it ended is read from its last entry, nothing is appended and nothing runs', async (status) => {
-    let calls = 0
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-      calls++
-      await ctx.step('a', () => 1)
-      if (status === 'failed') throw new Error('no')
-      if (status === 'cancelled') await ctx.sleep('1 day')
-      return 'out'
-    })
-    const world = new World()
-    const first = world.boot(w)
-    await first.runs.start(w, 0, { id: ID })
-    await first.runs.drive(ID)
-    if (status === 'cancelled') await first.runs.cancel(ID)
-    await first.runs.settle(ID)
-    await first.crash()
-    const { kinds, record, made } = { kinds: world.kinds(), record: world.record(), made: calls }
-    expect(record.status).toBe(status)
-    const summary = await first.world.boot(w).runs.summary(ID)
-    world.rewrite(forgotten, ID, first.now)
-    const again = world.boot(w)
-    expect(await again.runs.drive(ID)).toEqual({ kind: 'ended', status })
-    expect(world.kinds()).toEqual(kinds)
-    expect(calls).toBe(made)
-    expect({ ...world.record(), wakes: 0, wokenSeq: 0, updatedAt: 0 }).toEqual({ ...record, wakes: 0, wokenSeq: 0, updatedAt: 0 })
-    expect(world.row().wakeAt).toBe(null)
-    expect({ ...await again.runs.summary(ID), updatedAt: 0, authority: null }).toEqual({ ...summary, updatedAt: 0, authority: null })
-  })
+  test.each(['completed', 'failed', 'cancelled'] as const)(
+    'G1: of a run that has %s: how it ended is read from its last entry, nothing is appended and nothing runs',
+    async (status) => {
+      let calls = 0
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+        calls++
+        await ctx.step('a', () => 1)
+        if (status === 'failed') throw new Error('no')
+        if (status === 'cancelled') await ctx.sleep('1 day')
+        return 'out'
+      })
+      const world = new World()
+      const first = world.boot(w)
+      await first.runs.start(w, 0, { id: ID })
+      await first.runs.drive(ID)
+      if (status === 'cancelled') await first.runs.cancel(ID)
+      await first.runs.settle(ID)
+      await first.crash()
+      const { kinds, record, made } = { kinds: world.kinds(), record: world.record(), made: calls }
+      expect(record.status).toBe(status)
+      const summary = await first.world.boot(w).runs.summary(ID)
+      world.rewrite(forgotten, ID, first.now)
+      const again = world.boot(w)
+      expect(await again.runs.drive(ID)).toEqual({ kind: 'ended', status })
+      expect(world.kinds()).toEqual(kinds)
+      expect(calls).toBe(made)
+      expect({ ...world.record(), wakes: 0, wokenSeq: 0, updatedAt: 0 }).toEqual({
+        ...record,
+        wakes: 0,
+        wokenSeq: 0,
+        updatedAt: 0,
+      })
+      expect(world.row().wakeAt).toBe(null)
+      expect({ ...(await again.runs.summary(ID)), updatedAt: 0, authority: null }).toEqual({
+        ...summary,
+        updatedAt: 0,
+        authority: null,
+      })
+    },
+  )
 
   test('G1: also when the host that opens it does not know its workflow', async () => {
     const w = workflow({ name: 'w', input: anything }, async () => 1)
@@ -102,20 +133,31 @@ describe('G1: the journal is the only authority; what the row projects can be de
   })
 
   test('G1: a summary is a fold over the journal and the row: its counts and values equal a recount (Y-008)', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx, input: number) => { for (let i = 0; i < 5; i++) await ctx.step('s', () => i); return input * 2 })
+    const w = workflow({ name: 'w', input: anything }, async (ctx, input: number) => {
+      for (let i = 0; i < 5; i++) await ctx.step('s', () => i)
+      return input * 2
+    })
     const world = new World()
     const process = world.boot(w)
     await process.runs.start(w, 21, { id: ID, tags: ['t'] })
     await process.runs.settle(ID)
     const summary = await process.runs.summary(ID)
     const { items } = await journalPage(world.shelf.open(ID), { reveal: true })
-    expect(summary).toMatchObject({ input: 21, output: 42, counts: { entries: items.length, messages: 0 }, status: 'completed', tags: ['t'] })
+    expect(summary).toMatchObject({
+      input: 21,
+      output: 42,
+      counts: { entries: items.length, messages: 0 },
+      status: 'completed',
+      tags: ['t'],
+    })
     expect(items.at(-1)?.payload).toBe(42)
     expect(items.filter(({ kind }) => kind === 'step_completed').map(({ payload }) => payload)).toEqual([0, 1, 2, 3, 4])
   })
 
   test('G1: a run that is stored as running with nobody driving it says so, and is taken up again (Y-066)', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => world.row().epoch > 2 ? 1 : new Promise(() => {})))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', () => (world.row().epoch > 2 ? 1 : new Promise(() => {}))),
+    )
     const world = new World()
     const first = world.boot(w)
     await first.runs.start(w, 0, { id: ID })

@@ -8,13 +8,32 @@ import { anything, errorOf, gate, ID, open, World } from './support.ts'
 const plain = { jitter: 0 } as const
 
 /** Runs a step that always fails: the attempts' times, relative to the first, and the entries. */
-async function attemptsOf(retry: RetryPolicy | undefined, fail: (attempt: number) => unknown = () => { throw new Error('busy') }) {
+async function attemptsOf(
+  retry: RetryPolicy | undefined,
+  fail: (attempt: number) => unknown = () => {
+    throw new Error('busy')
+  },
+) {
   const times: number[] = []
-  const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => { times.push(process.now); return fail(call.attempt) }, retry === undefined ? {} : { retry }))
+  const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+    ctx.step(
+      's',
+      (call) => {
+        times.push(process.now)
+        return fail(call.attempt)
+      },
+      retry === undefined ? {} : { retry },
+    ),
+  )
   const process = open(w)
   const end = await process.run(w)
   const [first = 0] = times
-  return { times: times.map((time) => time - first), kinds: process.world.kinds(), end, error: (await process.runs.summary(ID)).error }
+  return {
+    times: times.map((time) => time - first),
+    kinds: process.world.kinds(),
+    end,
+    error: (await process.runs.summary(ID)).error,
+  }
 }
 
 describe('retries', () => {
@@ -22,7 +41,11 @@ describe('retries', () => {
     ['constant', { ...plain, limit: 3, delay: 1000, backoff: 'constant' }, [0, 1000, 2000, 3000]],
     ['linear', { ...plain, limit: 4, delay: 1000, backoff: 'linear' }, [0, 1000, 3000, 6000, 10_000]],
     ['exponential', { ...plain, limit: 4, delay: 1000, backoff: 'exponential' }, [0, 1000, 3000, 7000, 15_000]],
-    ['exponential, capped', { ...plain, limit: 4, delay: '1 second', maxDelay: '3 seconds' }, [0, 1000, 3000, 6000, 9000]],
+    [
+      'exponential, capped',
+      { ...plain, limit: 4, delay: '1 second', maxDelay: '3 seconds' },
+      [0, 1000, 3000, 6000, 9000],
+    ],
     ['linear, capped', { ...plain, limit: 3, delay: 1000, backoff: 'linear', maxDelay: 1500 }, [0, 1000, 2500, 4000]],
     ['no delay', { ...plain, limit: 2, delay: 0 }, [0, 0, 0]],
     ['none', { limit: 0 }, [0]],
@@ -33,8 +56,17 @@ describe('retries', () => {
       const done = await attemptsOf(retry)
       expect(done.times).toEqual(times)
       expect(done.end).toEqual({ kind: 'ended', status: 'failed' })
-      expect(done.kinds).toEqual(['run_started', ...Array.from({ length: times.length - 1 }, () => 'attempt_failed s'), 'step_failed s', 'run_failed'])
-      expect(done.error).toMatchObject({ code: 'step_failed', details: { key: 's', attempts: times.length }, cause: { message: 'busy' } })
+      expect(done.kinds).toEqual([
+        'run_started',
+        ...Array.from({ length: times.length - 1 }, () => 'attempt_failed s'),
+        'step_failed s',
+        'run_failed',
+      ])
+      expect(done.error).toMatchObject({
+        code: 'step_failed',
+        details: { key: 's', attempts: times.length },
+        cause: { message: 'busy' },
+      })
     })
   }
 
@@ -63,33 +95,106 @@ describe('retries', () => {
 
   test('B-076: exponential does not overflow, however many attempts', () => {
     const retry = retryOf({ limit: 10_000, delay: '1 second', jitter: 0, maxDelay: '1 day' }, limits())
-    for (const attempt of [1, 10, 53, 54, 1000, 10_000]) expect(nextDelay(retry, attempt, new Error('x'), 0)).toBe(Math.min(1000 * 2 ** Math.min(attempt - 1, 52), 86_400_000))
+    for (const attempt of [1, 10, 53, 54, 1000, 10_000])
+      expect(nextDelay(retry, attempt, new Error('x'), 0)).toBe(
+        Math.min(1000 * 2 ** Math.min(attempt - 1, 52), 86_400_000),
+      )
     expect(nextDelay(retry, 10_001, new Error('x'), 0)).toBeUndefined()
   })
 
   test('B-076: an error\'s own delay wins over the policy, also over its cap; and it uses up an attempt (B-075)', async () => {
-    const { times } = await attemptsOf({ ...plain, limit: 2, delay: 1000, maxDelay: 2000 }, (attempt) => { throw attempt === 1 ? retryAfter(new Error('429'), '10 seconds') : new Error('busy') })
+    const { times } = await attemptsOf({ ...plain, limit: 2, delay: 1000, maxDelay: 2000 }, (attempt) => {
+      throw attempt === 1 ? retryAfter(new Error('429'), '10 seconds') : new Error('busy')
+    })
     expect(times).toEqual([0, 10_000, 12_000])
-    const soon = await attemptsOf({ ...plain, limit: 3, delay: '1 hour' }, () => { throw retryAfter(new Error('429'), 0) })
+    const soon = await attemptsOf({ ...plain, limit: 3, delay: '1 hour' }, () => {
+      throw retryAfter(new Error('429'), 0)
+    })
     expect(soon.times).toEqual([0, 0, 0, 0])
   })
 
   test('B-075: what decides whether there is another attempt: the error\'s word, its cause\'s, then the policy; never its text', async () => {
-    const wrapped = (): never => { throw new Error('outer', { cause: permanent(new Error('inner')) }) }
-    const overruled = (): never => { const error = new Error('outer', { cause: permanent(new Error('inner')) }) as Error & { retryable?: boolean }; error.retryable = true; throw error }
+    const wrapped = (): never => {
+      throw new Error('outer', { cause: permanent(new Error('inner')) })
+    }
+    const overruled = (): never => {
+      const error = new Error('outer', { cause: permanent(new Error('inner')) }) as Error & { retryable?: boolean }
+      error.retryable = true
+      throw error
+    }
     const table: readonly (readonly [string, () => never, number])[] = [
-      ['an error that says nothing', () => { throw new Error('x') }, 3],
-      ['permanent', () => { throw permanent(new Error('x')) }, 1],
-      ['permanent, and a delay', () => { throw retryAfter(permanent(new Error('x')), 5) }, 1],
-      ['retryable: false as a field', () => { throw Object.assign(new Error('x'), { retryable: false }) }, 1],
-      ['retryable: true', () => { throw Object.assign(new Error('x'), { retryable: true }) }, 3],
+      [
+        'an error that says nothing',
+        () => {
+          throw new Error('x')
+        },
+        3,
+      ],
+      [
+        'permanent',
+        () => {
+          throw permanent(new Error('x'))
+        },
+        1,
+      ],
+      [
+        'permanent, and a delay',
+        () => {
+          throw retryAfter(permanent(new Error('x')), 5)
+        },
+        1,
+      ],
+      [
+        'retryable: false as a field',
+        () => {
+          throw Object.assign(new Error('x'), { retryable: false })
+        },
+        1,
+      ],
+      [
+        'retryable: true',
+        () => {
+          throw Object.assign(new Error('x'), { retryable: true })
+        },
+        3,
+      ],
       ['a permanent cause', wrapped, 1],
       ['retryable, with a permanent cause: the nearest wins', overruled, 3],
-      ['toStructuredError()', () => { throw Object.assign(new Error('x'), { toStructuredError: () => ({ retryable: false }) }) }, 1],
-      ['a text about fatality', () => { throw new Error('fatal, permanent, do not retry') }, 3],
-      ['a TypeError', () => { throw new TypeError('x') }, 3],
-      ['something that is no error', () => { throw 'x' }, 3],
-      ['undefined', () => { throw undefined }, 3],
+      [
+        'toStructuredError()',
+        () => {
+          throw Object.assign(new Error('x'), { toStructuredError: () => ({ retryable: false }) })
+        },
+        1,
+      ],
+      [
+        'a text about fatality',
+        () => {
+          throw new Error('fatal, permanent, do not retry')
+        },
+        3,
+      ],
+      [
+        'a TypeError',
+        () => {
+          throw new TypeError('x')
+        },
+        3,
+      ],
+      [
+        'something that is no error',
+        () => {
+          throw 'x'
+        },
+        3,
+      ],
+      [
+        'undefined',
+        () => {
+          throw undefined
+        },
+        3,
+      ],
     ]
     for (const [what, fail, attempts] of table) {
       expect((await attemptsOf({ ...plain, limit: 2, delay: 1 }, fail)).times.length, what).toBe(attempts)
@@ -99,15 +204,24 @@ describe('retries', () => {
   test('a step that gives what cannot be stored fails at once, naming the path (T-048)', async () => {
     const { kinds, error } = await attemptsOf({ limit: 5 }, () => ({ a: { b: [1, Symbol('x')] } }))
     expect(kinds).toEqual(['run_started', 'step_failed s', 'run_failed'])
-    expect(error).toMatchObject({ code: 'step_failed', cause: { code: 'not_serializable', details: { path: expect.stringContaining('a.b[1]') as unknown } } })
+    expect(error).toMatchObject({
+      code: 'step_failed',
+      cause: { code: 'not_serializable', details: { path: expect.stringContaining('a.b[1]') as unknown } },
+    })
   })
 
   test('B-076: attempt numbers and the next time survive a crash during the back-off (Z-072)', async () => {
     const attempts: string[] = []
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => {
-      attempts.push(`${call.attempt} ${process.now - began}`)
-      throw new Error('busy')
-    }, { retry: { ...plain, limit: 3, delay: '1 hour', backoff: 'constant', maxDelay: '1 day' } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step(
+        's',
+        (call) => {
+          attempts.push(`${call.attempt} ${process.now - began}`)
+          throw new Error('busy')
+        },
+        { retry: { ...plain, limit: 3, delay: '1 hour', backoff: 'constant', maxDelay: '1 day' } },
+      ),
+    )
     const world = new World()
     let process = world.boot(w)
     const began = process.now
@@ -130,24 +244,61 @@ describe('retries', () => {
     expect(attempts).toHaveLength(4)
   })
 
-  test.each(['before', 'after', 'lost'] as const)('B-076: a crash %s an attempt_failed: the attempt\'s number is right', async (when) => {
-    const attempts: number[] = []
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => { attempts.push(call.attempt); if (call.attempt < 3) throw new Error('busy'); return call.attempt }, { retry: { ...plain, delay: '1 hour' } }))
-    const world = new World()
-    const first = world.boot(w, { faults: { fault: ({ batch }) => batch?.entries?.[0]?.seq !== 2 ? undefined : when === 'lost' ? { do: 'unknown', when: 'after' } : { do: 'crash', when } } })
-    await first.runs.start(w, 0, { id: ID })
-    await first.begin()
-    await first.crash()
-    const again = world.boot(w)
-    expect(await again.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
-    expect(attempts).toEqual(when === 'before' ? [1, 1, 2, 3] : [1, 2, 3])
-    expect(world.entries().filter(({ kind }) => kind === 'attempt_failed').map(({ attempt }) => attempt)).toEqual([1, 2])
-  })
+  test.each(['before', 'after', 'lost'] as const)(
+    'B-076: a crash %s an attempt_failed: the attempt\'s number is right',
+    async (when) => {
+      const attempts: number[] = []
+      const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+        ctx.step(
+          's',
+          (call) => {
+            attempts.push(call.attempt)
+            if (call.attempt < 3) throw new Error('busy')
+            return call.attempt
+          },
+          { retry: { ...plain, delay: '1 hour' } },
+        ),
+      )
+      const world = new World()
+      const first = world.boot(w, {
+        faults: {
+          fault: ({ batch }) =>
+            batch?.entries?.[0]?.seq !== 2
+              ? undefined
+              : when === 'lost'
+                ? { do: 'unknown', when: 'after' }
+                : { do: 'crash', when },
+        },
+      })
+      await first.runs.start(w, 0, { id: ID })
+      await first.begin()
+      await first.crash()
+      const again = world.boot(w)
+      expect(await again.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+      expect(attempts).toEqual(when === 'before' ? [1, 1, 2, 3] : [1, 2, 3])
+      expect(
+        world
+          .entries()
+          .filter(({ kind }) => kind === 'attempt_failed')
+          .map(({ attempt }) => attempt),
+      ).toEqual([1, 2])
+    },
+  )
 
   test('B-076: an attempt whose failure was recorded, although the store could not say so, is not recorded twice', async () => {
     const attempts: number[] = []
     let strikes = 0
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => { attempts.push(call.attempt); if (call.attempt < 2) throw new Error('busy'); return 1 }, { retry: { ...plain, delay: '1 hour', maxDelay: '1 day' } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step(
+        's',
+        (call) => {
+          attempts.push(call.attempt)
+          if (call.attempt < 2) throw new Error('busy')
+          return 1
+        },
+        { retry: { ...plain, delay: '1 hour', maxDelay: '1 day' } },
+      ),
+    )
     const process = open(w, {
       faults: {
         fault: ({ method, batch }) => {
@@ -170,14 +321,23 @@ describe('retries', () => {
 
   test('a bad policy is a usage error before anything is written', async () => {
     const bad: readonly (readonly [string, object])[] = [
-      ['invalid_argument', { limit: -1 }], ['invalid_argument', { limit: 1.5 }], ['invalid_argument', { limit: '3' }], ['invalid_argument', { jitter: 2 }],
-      ['invalid_argument', { jitter: NaN }], ['invalid_argument', { backoff: 'random' }], ['invalid_duration', { delay: 'soon' }],
-      ['invalid_duration', { maxDelay: -1 }], ['limit_exceeded', { limit: 10_001 }],
+      ['invalid_argument', { limit: -1 }],
+      ['invalid_argument', { limit: 1.5 }],
+      ['invalid_argument', { limit: '3' }],
+      ['invalid_argument', { jitter: 2 }],
+      ['invalid_argument', { jitter: NaN }],
+      ['invalid_argument', { backoff: 'random' }],
+      ['invalid_duration', { delay: 'soon' }],
+      ['invalid_duration', { maxDelay: -1 }],
+      ['limit_exceeded', { limit: 10_001 }],
     ]
     for (const [code, retry] of bad) {
       expect((await errorOf(() => retryOf(retry as RetryPolicy, limits()))).code, JSON.stringify(retry)).toBe(code)
       const { kinds } = await attemptsOf(retry as RetryPolicy)
-      expect(kinds.filter((kind) => kind !== 'run_failed'), JSON.stringify(retry)).toEqual(['run_started'])
+      expect(
+        kinds.filter((kind) => kind !== 'run_failed'),
+        JSON.stringify(retry),
+      ).toEqual(['run_started'])
     }
   })
 })
@@ -185,10 +345,19 @@ describe('retries', () => {
 describe('step timeouts', () => {
   test('B-078: at its timeout the signal aborts, the attempt counts as failed, and it is tried again', async () => {
     const seen: string[] = []
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => new Promise<string>((resolve) => {
-      call.abortSignal.addEventListener('abort', () => { seen.push(`${call.attempt} ${(call.abortSignal.reason as { code: string }).code}`) })
-      if (call.attempt === 3) resolve('third time')
-    }), { timeout: '10 seconds', retry: { ...plain, limit: 2, delay: '1 minute', backoff: 'constant' } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step(
+        's',
+        (call) =>
+          new Promise<string>((resolve) => {
+            call.abortSignal.addEventListener('abort', () => {
+              seen.push(`${call.attempt} ${(call.abortSignal.reason as { code: string }).code}`)
+            })
+            if (call.attempt === 3) resolve('third time')
+          }),
+        { timeout: '10 seconds', retry: { ...plain, limit: 2, delay: '1 minute', backoff: 'constant' } },
+      ),
+    )
     const process = open(w, { stepsUseHostTime: true })
     const began = process.now
     expect(await process.run(w)).toEqual({ kind: 'ended', status: 'completed' })
@@ -198,16 +367,26 @@ describe('step timeouts', () => {
   })
 
   test('B-078: on the last attempt it is a step_timeout with the limit and the cause', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => new Promise(() => {}), { timeout: 5000, retry: { limit: 0 } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', () => new Promise(() => {}), { timeout: 5000, retry: { limit: 0 } }),
+    )
     const process = open(w, { stepsUseHostTime: true })
     expect(await process.run(w)).toEqual({ kind: 'ended', status: 'failed' })
-    expect((await process.runs.summary(ID)).error).toMatchObject({ code: 'step_timeout', cause: { code: 'step_timeout', details: { timeoutMs: 5000, attempt: 1, key: 's' } } })
+    expect((await process.runs.summary(ID)).error).toMatchObject({
+      code: 'step_timeout',
+      cause: { code: 'step_timeout', details: { timeoutMs: 5000, attempt: 1, key: 's' } },
+    })
     expect(process.world.kinds()).toEqual(['run_started', 'step_failed s', 'run_failed'])
   })
 
   test('B-080: a late result of an attempt that timed out is fenced off, also when the next attempt is under way', async () => {
     const gates = [gate<string>(), gate<string>()]
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => (gates[call.attempt - 1] as { promise: Promise<string> }).promise, { timeout: 5000, retry: { limit: 1, delay: 0, jitter: 0 } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', (call) => (gates[call.attempt - 1] as { promise: Promise<string> }).promise, {
+        timeout: 5000,
+        retry: { limit: 1, delay: 0, jitter: 0 },
+      }),
+    )
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     const { end, isOver } = await process.begin()
@@ -223,7 +402,12 @@ describe('step timeouts', () => {
 
   test('B-080: a late rejection of an abandoned attempt is no unhandled rejection and changes nothing', async () => {
     const first = gate<string>()
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', (call) => call.attempt === 1 ? first.promise : 'second', { timeout: 5000, retry: { limit: 1, delay: 0, jitter: 0 } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', (call) => (call.attempt === 1 ? first.promise : 'second'), {
+        timeout: 5000,
+        retry: { limit: 1, delay: 0, jitter: 0 },
+      }),
+    )
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     const { end } = await process.begin()
@@ -235,7 +419,9 @@ describe('step timeouts', () => {
   })
 
   test('the default timeout is 10 minutes, of one attempt', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => new Promise(() => {}), { retry: { limit: 0 } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', () => new Promise(() => {}), { retry: { limit: 0 } }),
+    )
     const process = open(w, { stepsUseHostTime: true })
     const began = process.now
     await process.run(w)
@@ -243,13 +429,20 @@ describe('step timeouts', () => {
   })
 
   test('a timeout that passes while a parallel step is delivered is not forgotten', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.settled({
-      slow: (c) => c.step('slow', () => new Promise(() => {}), { timeout: 1000, retry: { limit: 0 } }),
-      busy: async (c) => { for (let i = 0; i < 10; i++) await c.sleep(150) },
-    }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.settled({
+        slow: (c) => c.step('slow', () => new Promise(() => {}), { timeout: 1000, retry: { limit: 0 } }),
+        busy: async (c) => {
+          for (let i = 0; i < 10; i++) await c.sleep(150)
+        },
+      }),
+    )
     const process = open(w, { stepsUseHostTime: true })
     await process.run(w)
-    expect((await process.runs.summary(ID)).output).toMatchObject({ slow: { status: 'rejected', reason: { code: 'step_timeout' } }, busy: { status: 'fulfilled' } })
+    expect((await process.runs.summary(ID)).output).toMatchObject({
+      slow: { status: 'rejected', reason: { code: 'step_timeout' } },
+      busy: { status: 'fulfilled' },
+    })
     const failed = process.world.entries().find(({ kind }) => kind === 'step_failed')
     expect((failed?.at ?? 0) - (process.world.entries()[0]?.at ?? 0)).toBe(1000)
   })
@@ -258,7 +451,12 @@ describe('step timeouts', () => {
     const held = gate<string>()
     let reason: unknown
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
-      void ctx.step('open', (call) => { call.abortSignal.addEventListener('abort', () => { reason = call.abortSignal.reason }); return held.promise })
+      void ctx.step('open', (call) => {
+        call.abortSignal.addEventListener('abort', () => {
+          reason = call.abortSignal.reason
+        })
+        return held.promise
+      })
       await ctx.step('done', async () => 1)
       return 'end'
     })
@@ -273,29 +471,54 @@ describe('step timeouts', () => {
   })
 
   test('what a step\'s function gets can be taken apart', async () => {
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', ({ input, attempt, idempotencyKey, abortSignal, key, runId, services, progress, log, readBlob }) => {
-      progress(1, 2)
-      log('half', { done: 1 })
-      return [input, attempt, idempotencyKey.length, abortSignal.aborted, key, runId, services, typeof readBlob]
-    }, { input: { a: 1 } }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step(
+        's',
+        ({ input, attempt, idempotencyKey, abortSignal, key, runId, services, progress, log, readBlob }) => {
+          progress(1, 2)
+          log('half', { done: 1 })
+          return [input, attempt, idempotencyKey.length, abortSignal.aborted, key, runId, services, typeof readBlob]
+        },
+        { input: { a: 1 } },
+      ),
+    )
     const process = open(w, { services: { lent: true } })
     expect(await process.run(w)).toEqual({ kind: 'ended', status: 'completed' })
-    expect((await process.runs.summary(ID)).output).toEqual([{ a: 1 }, 1, 40, false, 's', ID, { lent: true }, 'function'])
+    expect((await process.runs.summary(ID)).output).toEqual([
+      { a: 1 },
+      1,
+      40,
+      false,
+      's',
+      ID,
+      { lent: true },
+      'function',
+    ])
     expect(process.host.logs).toEqual([{ level: 'info', runId: ID, key: 's', message: 'half', data: { done: 1 } }])
   })
 
   test('progress is shown to who watches, and bad numbers are a typed error', async () => {
     const held = gate()
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', async (call) => {
-      call.progress(3, 10)
-      await held.promise
-      for (const bad of [[-1], [NaN], ['1'], [1, -1]] as unknown as [number][]) expect((await errorOf(() => { call.progress(...bad) })).code).toBe('invalid_argument')
-    }))
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.step('s', async (call) => {
+        call.progress(3, 10)
+        await held.promise
+        for (const bad of [[-1], [NaN], ['1'], [1, -1]] as unknown as [number][])
+          expect(
+            (
+              await errorOf(() => {
+                call.progress(...bad)
+              })
+            ).code,
+          ).toBe('invalid_argument')
+      }),
+    )
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
     const { end } = await process.begin()
     expect((await process.runs.driver(ID)).liveness()).toEqual({
-      isDriving: true, steps: [{ key: 's', attempt: 1, startedAt: process.now, progress: { done: 3, of: 10 } }],
+      isDriving: true,
+      steps: [{ key: 's', attempt: 1, startedAt: process.now, progress: { done: 3, of: 10 } }],
     })
     held.open()
     expect(await end).toEqual({ kind: 'ended', status: 'completed' })

@@ -3,7 +3,9 @@ import { z } from 'zod'
 import { workflow } from '../../src/index.ts'
 import { anything, errorOf, ID, open, World } from './support.ts'
 
-const idle = workflow({ name: 'idle', input: anything }, async (ctx) => { await ctx.sleep('1 day') })
+const idle = workflow({ name: 'idle', input: anything }, async (ctx) => {
+  await ctx.sleep('1 day')
+})
 const quick = workflow({ name: 'quick', input: anything }, async (_ctx, input) => input as unknown)
 
 describe('G23: a start with a token or an id is idempotent', () => {
@@ -12,13 +14,22 @@ describe('G23: a start with a token or an id is idempotent', () => {
     let process = world.boot(quick)
     const first = await process.runs.start(quick, { a: 1, b: 2 }, { token: 'order-1' })
     expect(first.created).toBe(true)
-    expect(await process.runs.start(quick, { b: 2, a: 1 }, { token: 'order-1' })).toEqual({ id: first.id, created: false })
+    expect(await process.runs.start(quick, { b: 2, a: 1 }, { token: 'order-1' })).toEqual({
+      id: first.id,
+      created: false,
+    })
     await process.crash(first.id)
     process = world.boot(quick)
-    expect(await process.runs.start(quick, { a: 1, b: 2 }, { token: 'order-1' })).toEqual({ id: first.id, created: false })
+    expect(await process.runs.start(quick, { a: 1, b: 2 }, { token: 'order-1' })).toEqual({
+      id: first.id,
+      created: false,
+    })
     await process.runs.settle(first.id)
     // A finished id is never silently used again: it is found, with its result.
-    expect(await process.runs.start(quick, { a: 1, b: 2 }, { token: 'order-1' })).toEqual({ id: first.id, created: false })
+    expect(await process.runs.start(quick, { a: 1, b: 2 }, { token: 'order-1' })).toEqual({
+      id: first.id,
+      created: false,
+    })
     expect((await process.runs.summary(first.id)).output).toEqual({ a: 1, b: 2 })
     expect(world.shelf.runs({ limit: 10 })).toEqual([first.id])
   })
@@ -33,21 +44,26 @@ describe('G23: a start with a token or an id is idempotent', () => {
     expect((await again.runs.start(quick, 0, { token: 'secret-token' })).id).toBe(one.id)
     for (const id of [one.id, other.id]) {
       const { row, entries } = { row: process.world.row(id), entries: process.world.shelf.open(id).entries(0, 10) }
-      for (const bytes of [row.record, ...entries.map((entry) => entry.bytes)]) expect(new TextDecoder().decode(bytes)).not.toContain('secret-token')
+      for (const bytes of [row.record, ...entries.map((entry) => entry.bytes)])
+        expect(new TextDecoder().decode(bytes)).not.toContain('secret-token')
     }
   })
 
-  test.each(['token', 'id'] as const)('G23: the same %s with another input or workflow is an error, and the first run is untouched (B-102)', async (by) => {
-    const process = open([quick, idle])
-    const options = by === 'token' ? { token: 't' } : { id: 'taken' }
-    const { id } = await process.runs.start(quick, { n: 1 }, options)
-    const before = { row: process.world.row(id), kinds: process.world.kinds(id) }
-    for (const input of [{ n: 2 }, { n: '1' }, {}, [1], null, undefined]) {
-      expect((await errorOf(() => process.runs.start(quick, input, options))).code).toBe('input_mismatch')
-    }
-    if (by === 'id') expect((await errorOf(() => process.runs.start(idle, { n: 1 }, options))).code).toBe('input_mismatch')
-    expect({ row: process.world.row(id), kinds: process.world.kinds(id) }).toEqual(before)
-  })
+  test.each(['token', 'id'] as const)(
+    'G23: the same %s with another input or workflow is an error, and the first run is untouched (B-102)',
+    async (by) => {
+      const process = open([quick, idle])
+      const options = by === 'token' ? { token: 't' } : { id: 'taken' }
+      const { id } = await process.runs.start(quick, { n: 1 }, options)
+      const before = { row: process.world.row(id), kinds: process.world.kinds(id) }
+      for (const input of [{ n: 2 }, { n: '1' }, {}, [1], null, undefined]) {
+        expect((await errorOf(() => process.runs.start(quick, input, options))).code).toBe('input_mismatch')
+      }
+      if (by === 'id')
+        expect((await errorOf(() => process.runs.start(idle, { n: 1 }, options))).code).toBe('input_mismatch')
+      expect({ row: process.world.row(id), kinds: process.world.kinds(id) }).toEqual(before)
+    },
+  )
 
   test('G23: 20 concurrent starts of one id are one run (T-032)', async () => {
     const process = open(quick)
@@ -58,14 +74,28 @@ describe('G23: a start with a token or an id is idempotent', () => {
 
   test('G23: concurrent starts of one id with two inputs: one wins, the others are told', async () => {
     const process = open(quick)
-    const settled = await Promise.allSettled(Array.from({ length: 10 }, (_, i) => process.runs.start(quick, i % 2, { id: ID })))
+    const settled = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, i) => process.runs.start(quick, i % 2, { id: ID })),
+    )
     expect(settled.filter(({ status }) => status === 'fulfilled')).toHaveLength(5)
-    for (const each of settled) if (each.status === 'rejected') expect((each.reason as { code: string }).code).toBe('input_mismatch')
+    for (const each of settled)
+      if (each.status === 'rejected') expect((each.reason as { code: string }).code).toBe('input_mismatch')
   })
 
   test('G23: what is compared is the raw input, not what the schema makes of it', async () => {
     let validated = 0
-    const w = workflow({ name: 'w', input: z.object({ n: z.string().transform((text) => { validated++; return Number(text) }) }) }, async (_ctx, input) => input)
+    const w = workflow(
+      {
+        name: 'w',
+        input: z.object({
+          n: z.string().transform((text) => {
+            validated++
+            return Number(text)
+          }),
+        }),
+      },
+      async (_ctx, input) => input,
+    )
     const process = open(w)
     await process.runs.start(w, { n: '5' }, { id: ID })
     expect(await process.runs.start(w, { n: '5' }, { id: ID })).toMatchObject({ created: false })
@@ -80,7 +110,11 @@ describe('G23: a start with a token or an id is idempotent', () => {
   test('G23: the answer of a start is lost: repeated with its token it is the same run, whatever had happened', async () => {
     for (const when of ['before', 'after'] as const) {
       let isLost = true
-      const process = open(quick, { faults: { fault: ({ batch }) => isLost && batch?.expect.kind === 'absent' ? { do: 'unknown', when } : undefined } })
+      const process = open(quick, {
+        faults: {
+          fault: ({ batch }) => (isLost && batch?.expect.kind === 'absent' ? { do: 'unknown', when } : undefined),
+        },
+      })
       let first: string | undefined
       try {
         first = (await process.runs.start(quick, 1, { token: 't' })).id
@@ -95,25 +129,35 @@ describe('G23: a start with a token or an id is idempotent', () => {
     }
   })
 
-  test.each(['before', 'after'] as const)('G23: a crash %s the commit of a start leaves all of it or nothing (T-030)', async (when) => {
-    const world = new World()
-    const dying = world.boot(quick, { faults: { fault: ({ batch }) => batch?.expect.kind === 'absent' ? { do: 'crash', when } : undefined } })
-    void dying.runs.start(quick, 1, { id: ID })
-    await dying.idle()
-    await dying.crash()
-    const process = world.boot(quick)
-    if (when === 'before') expect(await process.runs.drive(ID)).toEqual({ kind: 'absent' })
-    else {
-      expect(world.row().wakeAt).toBe(dying.now)
-      expect(world.shelf.due(10)).toEqual([{ runId: ID, wakeAt: dying.now }])
-    }
-    expect((await process.runs.start(quick, 1, { id: ID })).created).toBe(when === 'before')
-    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
-  })
+  test.each(['before', 'after'] as const)(
+    'G23: a crash %s the commit of a start leaves all of it or nothing (T-030)',
+    async (when) => {
+      const world = new World()
+      const dying = world.boot(quick, {
+        faults: { fault: ({ batch }) => (batch?.expect.kind === 'absent' ? { do: 'crash', when } : undefined) },
+      })
+      void dying.runs.start(quick, 1, { id: ID })
+      await dying.idle()
+      await dying.crash()
+      const process = world.boot(quick)
+      if (when === 'before') expect(await process.runs.drive(ID)).toEqual({ kind: 'absent' })
+      else {
+        expect(world.row().wakeAt).toBe(dying.now)
+        expect(world.shelf.due(10)).toEqual([{ runId: ID, wakeAt: dying.now }])
+      }
+      expect((await process.runs.start(quick, 1, { id: ID })).created).toBe(when === 'before')
+      expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    },
+  )
 
   test('G23: a deleted run that is started again shares nothing with the old one (T-035, B-035, 5.2 no. 12)', async () => {
     const keys: string[] = []
-    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.step('s', (call) => { keys.push(call.idempotencyKey) }); return ctx.uuid() })
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('s', (call) => {
+        keys.push(call.idempotencyKey)
+      })
+      return ctx.uuid()
+    })
     const world = new World()
     const process = world.boot(w)
     const first = await process.runs.run(w, 0, { id: ID })
@@ -141,8 +185,12 @@ describe('what a start accepts', () => {
       ['not_serializable', () => process.runs.start(quick, { fn: () => 1 })],
       ['not_serializable', () => process.runs.start(quick, cyclic)],
       ['not_serializable', () => process.runs.start(quick, { deep: [Symbol('s')] })],
-      ...['', ' ', 'a/b', 'a b', '../x', 'é', 'x'.repeat(129), 'a\n', 5, null].map((id) => ['invalid_id', () => process.runs.start(quick, 0, { id: id as never })] as const),
-      ...['', 'x'.repeat(257), 5, null].map((token) => ['invalid_token', () => process.runs.start(quick, 0, { token: token as never })] as const),
+      ...['', ' ', 'a/b', 'a b', '../x', 'é', 'x'.repeat(129), 'a\n', 5, null].map(
+        (id) => ['invalid_id', () => process.runs.start(quick, 0, { id: id as never })] as const,
+      ),
+      ...['', 'x'.repeat(257), 5, null].map(
+        (token) => ['invalid_token', () => process.runs.start(quick, 0, { token: token as never })] as const,
+      ),
       ['invalid_duration', () => process.runs.start(quick, 0, { delay: 'soon' as never })],
       ['invalid_duration', () => process.runs.start(quick, 0, { delay: -1 })],
       ['invalid_argument', () => process.runs.start(quick, 0, { tags: 'x' as never })],
@@ -173,20 +221,43 @@ describe('what a start accepts', () => {
   })
 
   test('tags and metadata are kept and given to the function', async () => {
-    const w = workflow({ name: 'w', input: anything, version: 3, replays: [2], timeout: '1 day' }, async (ctx) => ctx.info)
+    const w = workflow(
+      { name: 'w', input: anything, version: 3, replays: [2], timeout: '1 day' },
+      async (ctx) => ctx.info,
+    )
     const process = open(w)
     const done = await process.runs.run(w, 0, { id: ID, tags: ['a', 'b'], metadata: { k: 'v' } })
     expect(done).toMatchObject({ tags: ['a', 'b'], metadata: { k: 'v' }, version: 3, workflow: 'w', generation: 1 })
     expect(done.output).toEqual({
-      runId: ID, workflow: 'w', version: 3, generation: 1, createdAt: process.now, deadline: process.now + 86_400_000, tags: ['a', 'b'],
-      metadata: { k: 'v' }, host: 'test',
+      runId: ID,
+      workflow: 'w',
+      version: 3,
+      generation: 1,
+      createdAt: process.now,
+      deadline: process.now + 86_400_000,
+      tags: ['a', 'b'],
+      metadata: { k: 'v' },
+      host: 'test',
     })
   })
 
   test('validation may be asynchronous, and happens once, before the commit', async () => {
     let validated = 0
-    const schema = { '~standard': { version: 1 as const, vendor: 'test', validate: async (value: unknown) => { validated++; await null; return { value: { parsed: value } } } } }
-    const w = workflow({ name: 'w', input: schema }, async (ctx, input) => { await ctx.sleep('1 day'); return input as unknown })
+    const schema = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: async (value: unknown) => {
+          validated++
+          await null
+          return { value: { parsed: value } }
+        },
+      },
+    }
+    const w = workflow({ name: 'w', input: schema }, async (ctx, input) => {
+      await ctx.sleep('1 day')
+      return input as unknown
+    })
     const world = new World()
     const first = world.boot(w)
     await first.runs.start(w, 1 as never, { id: ID })
@@ -228,7 +299,11 @@ describe('what a start accepts', () => {
 })
 
 describe('versions', () => {
-  const make = (version: number, replays: number[] = []) => workflow({ name: 'w', version, replays, input: anything }, async (ctx) => { await ctx.sleep('1 day'); return ctx.info.version })
+  const make = (version: number, replays: number[] = []) =>
+    workflow({ name: 'w', version, replays, input: anything }, async (ctx) => {
+      await ctx.sleep('1 day')
+      return ctx.info.version
+    })
 
   test('a run whose version the code neither has nor replays is blocked, and goes on when one is deployed that does', async () => {
     const world = new World()
@@ -237,7 +312,10 @@ describe('versions', () => {
     await first.runs.drive(ID)
     await first.crash()
     const newer = world.boot(make(3, [2]))
-    expect(await newer.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'unknown_version', curable: true } })
+    expect(await newer.runs.drive(ID)).toMatchObject({
+      kind: 'blocked',
+      blocked: { code: 'unknown_version', curable: true },
+    })
     await newer.crash()
     const both = world.boot(make(3, [1, 2]))
     expect(await both.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
@@ -250,7 +328,10 @@ describe('versions', () => {
     await first.runs.start(make(1), 0, { id: ID })
     await first.crash()
     const other = world.boot(quick)
-    expect(await other.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'not_registered', curable: true } })
+    expect(await other.runs.drive(ID)).toMatchObject({
+      kind: 'blocked',
+      blocked: { code: 'not_registered', curable: true },
+    })
     expect(world.kinds()).toEqual(['run_started'])
     await other.crash()
     expect(await world.boot(make(1)).runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })

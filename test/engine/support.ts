@@ -39,13 +39,15 @@ export class World {
 
   boot(workflows: AnyWorkflow | readonly AnyWorkflow[], options: WorldOptions = {}): Process {
     const host = new TestHost({
-      quiesce, seed: (options.seed ?? 1) + 1000 * this.#boots++,
+      quiesce,
+      seed: (options.seed ?? 1) + 1000 * this.#boots++,
       ...(this.#now === undefined ? undefined : { startAt: this.#now }),
       ...(options.hostName === undefined ? undefined : { name: options.hostName }),
     })
     const handles = new Map<string, FaultStore>()
     const runs = new TestRuns({
-      host, workflows: Array.isArray(workflows) ? workflows as readonly AnyWorkflow[] : [workflows as AnyWorkflow],
+      host,
+      workflows: Array.isArray(workflows) ? (workflows as readonly AnyWorkflow[]) : [workflows as AnyWorkflow],
       open: (id) => {
         const store = this.shelf.open(id)
         const handle = new FaultStore(options.wrap?.(store) ?? store, options.faults ?? {})
@@ -67,16 +69,19 @@ export class World {
 
   entries(id = ID): readonly Entry[] {
     let hash = GENESIS
-    return this.shelf.open(id).entries(0, 1000).map(({ seq, bytes }) => {
-      const entry = decodeEntry(seq, bytes, hash)
-      hash = entry.hash
-      return entry
-    })
+    return this.shelf
+      .open(id)
+      .entries(0, 1000)
+      .map(({ seq, bytes }) => {
+        const entry = decodeEntry(seq, bytes, hash)
+        hash = entry.hash
+        return entry
+      })
   }
 
   /** `kind key` of each entry. */
   kinds(id = ID): readonly string[] {
-    return this.entries(id).map(({ kind, key }) => key === undefined ? kind : `${kind} ${key}`)
+    return this.entries(id).map(({ kind, key }) => (key === undefined ? kind : `${kind} ${key}`))
   }
 
   row(id = ID): RunRow {
@@ -93,7 +98,11 @@ export class World {
     const store = this.shelf.open(id)
     const answer = store.commit({
       expect: { kind: 'head', epoch: row.epoch, seq: store.last()?.seq ?? 0 },
-      row: { epoch: row.epoch, wakeAt: wakeAt === undefined ? row.wakeAt : wakeAt, record: encodeRecord({ ...this.record(id), ...change }) },
+      row: {
+        epoch: row.epoch,
+        wakeAt: wakeAt === undefined ? row.wakeAt : wakeAt,
+        record: encodeRecord({ ...this.record(id), ...change }),
+      },
     })
     expect(answer.kind).toBe('committed')
   }
@@ -129,7 +138,14 @@ export class Process {
     const driver = await this.runs.driver(id)
     const end = driver.drive()
     let over = false
-    end.then(() => { over = true }, () => { over = true })
+    end.then(
+      () => {
+        over = true
+      },
+      () => {
+        over = true
+      },
+    )
     await this.idle()
     return { end, isOver: () => over }
   }
@@ -146,7 +162,7 @@ export class Process {
 
   /** The process ends here and now: nothing it still has under way can reach the store. */
   async crash(id = ID): Promise<World> {
-    (await this.handle(id)).kill()
+    ;(await this.handle(id)).kill()
     this.world.tell(this.host.now())
     return this.world
   }
@@ -163,9 +179,16 @@ export function open(workflows: AnyWorkflow | readonly AnyWorkflow[], options: W
 /** The same store with some methods replaced. */
 export function override(store: RunStore, methods: Partial<RunStore>): RunStore {
   return {
-    runId: store.runId, read: () => store.read(), entries: (...args) => store.entries(...args), last: () => store.last(),
-    row: (...args) => store.row(...args), rows: (...args) => store.rows(...args), keys: (...args) => store.keys(...args),
-    commit: (batch) => store.commit(batch), destroy: () => store.destroy(), ...methods,
+    runId: store.runId,
+    read: () => store.read(),
+    entries: (...args) => store.entries(...args),
+    last: () => store.last(),
+    row: (...args) => store.row(...args),
+    rows: (...args) => store.rows(...args),
+    keys: (...args) => store.keys(...args),
+    commit: (batch) => store.commit(batch),
+    destroy: () => store.destroy(),
+    ...methods,
   }
 }
 

@@ -41,10 +41,22 @@ test('payloads are hidden unless they are asked for (Z-066)', async () => {
   expect(JSON.stringify(hidden)).not.toContain('canary')
   expect(hidden.items.some((item) => 'payload' in item)).toBe(false)
   const shown = await journalPage(store, { reveal: true })
-  expect(shown.items.slice(1, 5).map(({ payload, isBlob, payloadBytes }) => [payload, isBlob, payloadBytes > 0])).toEqual([
-    [{ secret: 'canary-0' }, false, true], [{ secret: 'canary-1' }, false, true], [{ secret: 'canary-2' }, false, true], ['x'.repeat(70_000), true, true],
+  expect(
+    shown.items.slice(1, 5).map(({ payload, isBlob, payloadBytes }) => [payload, isBlob, payloadBytes > 0]),
+  ).toEqual([
+    [{ secret: 'canary-0' }, false, true],
+    [{ secret: 'canary-1' }, false, true],
+    [{ secret: 'canary-2' }, false, true],
+    ['x'.repeat(70_000), true, true],
   ])
-  expect(shown.items[5]).toMatchObject({ kind: 'timer_set', key: 'ctx.sleep', dueAt: process.now + 3_600_000, generation: 1, host: 'test', calls: 5 })
+  expect(shown.items[5]).toMatchObject({
+    kind: 'timer_set',
+    key: 'ctx.sleep',
+    dueAt: process.now + 3_600_000,
+    generation: 1,
+    host: 'test',
+    calls: 5,
+  })
 })
 
 test('reading a journal drives nothing and writes nothing (Z-067), and an unknown run is a typed error', async () => {
@@ -64,7 +76,9 @@ test('an export of a long run holds every entry, chunk and manifest; its entries
   await process.runs.cancel(ID, 'x')
   const lines: string[] = []
   for await (const line of exportRun(process.world.shelf.open(ID))) lines.push(line)
-  const records = lines.map((line) => JSON.parse(line) as { seq?: number; entry?: string; table?: string; end?: boolean; entries?: number })
+  const records = lines.map(
+    (line) => JSON.parse(line) as { seq?: number; entry?: string; table?: string; end?: boolean; entries?: number },
+  )
   let hash = GENESIS
   const seqs: number[] = []
   for (const { seq, entry } of records) {

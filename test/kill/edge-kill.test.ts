@@ -96,9 +96,8 @@ async function campaign(prefix: string, seed: number): Promise<Campaign> {
 
 async function check({ kills, runs, life }: Campaign, prefix: string): Promise<void> {
   const requests = (await scene.requests()).filter((request) => request.orderId?.startsWith(`${prefix}-`))
-  const isOpenAt = (request: Request, at: number): boolean =>
-    // Answered is not yet taken: for some milliseconds more the engine has not seen it.
-    request.receivedAt <= at && at <= (request.closedAt ?? Infinity) + 10
+  const isOpenAt = (request: Request, at: number, margin = 0): boolean =>
+    request.receivedAt <= at && at <= (request.closedAt ?? Infinity) + margin
   const commits: number[] = []
   for (const [orderId, id] of runs) {
     const { output } = await get<RunView>(life, `/v1/runs/${id}`)
@@ -113,8 +112,9 @@ async function check({ kills, runs, life }: Campaign, prefix: string): Promise<v
       expect({ orderId, action, keys: new Set(of.map((request) => request.key)).size }).toEqual({ orderId, action, keys: 1 })
       const at = committed[0]?.at ?? 0
       expect({ orderId, action, late: of.filter((request) => request.receivedAt > at) }).toEqual({ orderId, action, late: [] })
-      const killed = kills.filter((kill) => of.some((request) => isOpenAt(request, kill))).length
-      expect(of.length, `${orderId} ${action}: ${JSON.stringify(of)}`).toBeLessThanOrEqual(1 + killed)
+      // Answered is not yet taken: on a busy machine the engine sees the answer, and commits it, some time after it was sent.
+      const killed = kills.filter((kill) => of.some((request) => isOpenAt(request, kill, 250))).length
+      expect(of.length, `${orderId} ${action}: ${of.map((request) => `${request.receivedAt % 1e6}-${(request.closedAt ?? 0) % 1e6} ${request.how}`).join(', ')}; kills ${kills.map((kill) => kill % 1e6).join(' ')}; committed ${at % 1e6}`).toBeLessThanOrEqual(1 + killed)
     }
   }
   const withOpen = kills.filter((kill) => requests.some((request) => isOpenAt(request, kill))).length

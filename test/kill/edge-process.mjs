@@ -14,6 +14,8 @@ const worker = await unstable_startWorker({
 })
 await worker.ready
 const url = await worker.url
+// `ready` comes when wrangler's own proxy serves; the worker itself runs in another workerd, which is there when it has answered.
+await (await fetch(new URL('/v1/healthz', url))).text()
 
 const children = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,comm='], { encoding: 'utf8' }).split('\n')
   .map((line) => line.trim().split(/\s+/))

@@ -46,6 +46,8 @@ export async function openScene(): Promise<Scene> {
   const lives = new Set<ChildProcess>()
   const spawnLife = (): ChildProcess => {
     const child = spawn(process.execPath, [here('edge-process.mjs')], {
+      // A process group of its own, so that one signal reaches wrangler and every workerd of it at the same instant.
+      detached: true,
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, WRANGLER_SEND_METRICS: 'false', X_LOCAL_OBSERVABILITY: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
     })
@@ -60,13 +62,12 @@ export async function openScene(): Promise<Scene> {
       next = spawnLife()
       child.stdin?.write(`${JSON.stringify({ config: here('edge.wrangler.toml'), persist: join(folder, 'state'), upstream: url })}\n`)
       const ready = await firstLine(child) as { url: string; workerd: number[] }
-      if (ready.workerd.length === 0) throw new Error('workerd was not found among the processes')
+      if (ready.workerd.length < 2) throw new Error('the proxy and the worker run in two workerd: not both were found')
       return {
         url: ready.url,
         async kill() {
           const at = Date.now()
-          for (const pid of ready.workerd) process.kill(pid, 'SIGKILL')
-          child.kill('SIGKILL')
+          killGroup(child)
           await gone(child)
           lives.delete(child)
           // Its files are the next one's: it must be gone, and not only told to go.
@@ -84,8 +85,10 @@ export async function openScene(): Promise<Scene> {
       if (!response.ok) throw new Error(await response.text())
     },
     async close() {
-      for (const child of [...lives, upstream]) {
-        child.kill('SIGKILL')
+      upstream.kill('SIGKILL')
+      await gone(upstream)
+      for (const child of lives) {
+        killGroup(child)
         await gone(child)
       }
       await rm(folder, { recursive: true, force: true })
@@ -116,6 +119,14 @@ async function firstLine(child: ChildProcess): Promise<unknown> {
     if (end >= 0) return JSON.parse(text.slice(0, end))
   }
   throw new Error(`the process ended before it said where it serves: ${text}`)
+}
+
+function killGroup(child: ChildProcess): void {
+  try {
+    process.kill(-(child.pid as number), 'SIGKILL')
+  } catch {
+    // It is gone already.
+  }
 }
 
 function isAlive(pid: number): boolean {
