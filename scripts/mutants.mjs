@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { node, root, toolEnv } from './setup.mjs'
 
 /** What the tests of the core need. */
-const COPIED = ['src', 'test', 'examples', 'scripts', 'package.json', 'tsconfig.base.json', 'tsconfig.library.json']
+const COPIED = ['src', 'test', 'examples', 'scripts', 'package.json', 'tsconfig.base.json', 'tsconfig.package.json']
 /** A mutant may loop: then it is killed, and noticed. */
 const LIMIT_MS = 60_000
 
