@@ -116,7 +116,8 @@ async function check({ kills, runs, life }: Campaign, prefix: string): Promise<v
       // after it was sent. Every repetition needs a kill of its own in that time.
       const killed = of.filter((request, i) => {
         const until = of[i + 1]?.receivedAt ?? at
-        return kills.some((kill) => request.receivedAt <= kill && kill <= until)
+        // The signal is sent at `kill`; until it has reached every process, a request may still leave.
+        return kills.some((kill) => request.receivedAt <= kill + 25 && kill <= until)
       }).length
       expect(of.length, `${orderId} ${action}: ${of.map((request) => `${request.receivedAt % 1e6}-${(request.closedAt ?? 0) % 1e6} ${request.how}`).join(', ')}; kills ${kills.map((kill) => kill % 1e6).join(' ')}; committed ${at % 1e6}`).toBeLessThanOrEqual(1 + killed)
     }
