@@ -62,7 +62,7 @@ export async function edge(isQuick: boolean): Promise<Figure[]> {
     }
 
     const journals = new Map(JOURNALS.map((kind) => [kind, { id: `replay-${kind}`, rates: [] as number[] }]))
-    for (const [kind, journal] of journals) await call('prepare', { kind: `${kind}-journal`, n: replayed, id: journal.id })
+    for (const [kind, journal] of journals) await call('prepare', { journal: `${kind}-journal`, n: replayed, id: journal.id })
     // The first of them compiles.
     for (let round = 0; round <= rounds; round++) {
       for (const journal of journals.values()) {

@@ -5,7 +5,8 @@ import { type Schema, workflow } from 'stepwell'
 /** A result of 100 bytes, as every step here gives one. */
 export const RESULT: string = 'x'.repeat(100)
 
-function any<T>(): Schema<T> {
+/** Takes anything of this type. */
+export function any<T>(): Schema<T> {
   return { '~standard': { version: 1, vendor: 'bench', validate: (value: unknown) => ({ value: value as T }) } }
 }
 
@@ -18,8 +19,3 @@ export const sequential = workflow({ name: 'sequential', input: any<{ n: number 
 export const parallel = workflow({ name: 'parallel', input: any<{ n: number }>() }, async (ctx, { n }) => {
   await Promise.all(Array.from({ length: n }, () => ctx.step('step', async () => RESULT)))
 })
-
-/** Lends a step something that takes a turn of the host's event loop, as every real call of the world outside does. */
-export interface Slow {
-  wait(): Promise<unknown>
-}

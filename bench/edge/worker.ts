@@ -9,37 +9,49 @@ import { Driver } from '../../src/engine/drive.ts'
 import { limits } from '../../src/limits.ts'
 import { createHost } from '../../worker/host.ts'
 import { createSqliteStore } from '../../worker/sqlite-store.ts'
-import { parallel, RESULT, sequential, type Slow } from '../workflows.ts'
+import { any, parallel, RESULT, sequential } from '../workflows.ts'
 
 interface Env {
   readonly CLOUDFLARE: Workflow<CloudflareInput>
 }
 
-const any = sequential.input as typeof parallel.input & { readonly '~standard': { readonly types?: { input: { n: number }; output: { n: number } } } }
-const lent = services<{ edge: { slow: Slow } }>()
+/** Takes a turn of the platform's event loop, as every real call of the world outside does. */
+interface Outside {
+  call(): Promise<unknown>
+}
+
+const input = any<{ n: number }>()
+const lent = services<{ edge: { outside: Outside } }>()
 
 /** A journal of `n` prompt entries, after which the run sleeps: a pass replays all of it and stops right at the end. */
-const promptJournal = workflow({ name: 'prompt-journal', input: any }, async (ctx, { n }) => {
+const promptJournal = workflow({ name: 'prompt-journal', input }, async (ctx, { n }) => {
   for (let i = 0; i < n; i++) await ctx.step('step', async () => RESULT)
   await ctx.sleep('1 day')
 })
 
 /** The same with steps that take a turn of the platform's loop each, so that each was delivered at quiescence. */
-const settledJournal = workflow({ name: 'settled-journal', input: any, services: lent }, async (ctx, { n }) => {
-  for (let i = 0; i < n; i++) await ctx.step('step', async ({ services }) => (await services.slow.wait(), RESULT), { at: 'edge' })
+const settledJournal = workflow({ name: 'settled-journal', input, services: lent }, async (ctx, { n }) => {
+  for (let i = 0; i < n; i++) {
+    await ctx.step('step', async ({ services }) => {
+      await services.outside.call()
+      return RESULT
+    }, { at: 'edge' })
+  }
   await ctx.sleep('1 day')
 })
 
 /** The same with 20 at a time, in scopes of their own. */
-const concurrentJournal = workflow({ name: 'concurrent-journal', input: any, services: lent }, async (ctx, { n }) => {
+const concurrentJournal = workflow({ name: 'concurrent-journal', input, services: lent }, async (ctx, { n }) => {
   const items = Array.from({ length: n }, (_, i) => i)
-  await ctx.map('items', items, { concurrency: 20 }, (ctx) =>
-    ctx.step('step', async ({ services }) => (await services.slow.wait(), RESULT), { at: 'edge' }))
+  await ctx.map('items', items, { concurrency: 20 }, (ctx) => ctx.step('step', async ({ services }) => {
+    await services.outside.call()
+    return RESULT
+  }, { at: 'edge' }))
   await ctx.sleep('1 day')
 })
 
 const workflows = [sequential, parallel, promptJournal, settledJournal, concurrentJournal] as const
-const lend = (): { slow: Slow } => ({ slow: { wait: () => new Response('a').text() } })
+const lend = (): { outside: Outside } => ({ outside: { call: () => new Response('a').text() } })
 const well = edge({ workflows, services: (_: Env) => lend(), authorize: null })
 
 /** What a run has cost, counted by the platform for each statement, and its entries. */
@@ -149,8 +161,10 @@ async function bare(n: number, bytes: number): Promise<number> {
   return performance.now() - start
 }
 
+type Journal = 'prompt-journal' | 'settled-journal' | 'concurrent-journal'
+
 /** A run whose journal is complete, once it sleeps. */
-async function prepare(env: Env, name: 'prompt-journal' | 'settled-journal' | 'concurrent-journal', n: number, id: string): Promise<void> {
+async function prepare(env: Env, name: Journal, n: number, id: string): Promise<void> {
   const run = await well.client(env).start(name, { n }, { id })
   for (;;) {
     const { status } = await run.status()
@@ -172,7 +186,9 @@ export default {
       case '/bare': return Response.json(await bare(number('n'), number('bytes')))
       case '/cloudflare': return Response.json(await cloudflare(env, { n: number('n'), isParallel: text('parallel') === '1' }))
       case '/cost': return Response.json(await exports.Run.getByName(id).cost())
-      case '/prepare': return Response.json(await prepare(env, text('kind') as 'prompt-journal', number('n'), id) ?? null)
+      case '/prepare':
+        await prepare(env, text('journal') as Journal, number('n'), id)
+        return Response.json(null)
       case '/replay': return Response.json(await exports.Run.getByName(id).replay())
       default: return new Response('not found', { status: 404 })
     }
