@@ -127,7 +127,7 @@ export function fingerprint(kind: CallKind, key: string, input: Uint8Array | und
     at += input.length
   }
   blake3Into(at < MAX_FRONTS ? (fronts[at] ??= scratch.subarray(0, at)) : scratch.subarray(0, at), digest, 0)
-  // Copied by hand: `slice` takes longer than the hash, and a view of so small an array makes its memory move out of the heap.
+  // Copied by hand: `slice` takes longer, and a view of so small an array makes its memory move out of the heap.
   const found = new Uint8Array(FINGERPRINT_BYTES)
   for (let i = 0; i < FINGERPRINT_BYTES; i++) found[i] = digest[i] as number
   return found
