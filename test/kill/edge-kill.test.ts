@@ -76,7 +76,7 @@ async function campaign(prefix: string, seed: number): Promise<Campaign> {
       runs.set(orderId, id)
       open.push(id)
     }
-    if (i % 2 === 0) await aim(draw, 2000)
+    if (i % 4 !== 3) await aim(draw, 2000)
     else await pause(20 + draw() * 500)
     kills.push(await life.kill())
     // The oldest are left to the end, where they go on by themselves.
