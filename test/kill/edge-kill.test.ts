@@ -48,14 +48,14 @@ async function get<T>(life: Life, path: string): Promise<T> {
   }
 }
 
-/** Waits until the upstream has answered something, then 0 to 5 ms more: the commit is about then. */
+/** Waits until the upstream has answered something, then 2 to 7 ms more: the commit is about then. */
 async function aim(draw: () => number, deadlineMs: number): Promise<void> {
   const ledger = follow(scene.ledgerPath)
   ledger.more()
   const until = Date.now() + deadlineMs
   while (Date.now() < until && !ledger.more().includes('"how":"answered"')) await pause(0)
   ledger.close()
-  const kill = performance.now() + draw() * 5
+  const kill = performance.now() + 2 + draw() * 5
   while (performance.now() < kill) { /* busy: a timer is not this exact */ }
 }
 
