@@ -1,7 +1,7 @@
 // Real kills of workerd in the middle of `order`. What happened is read from the upstream's ledger and from the journals.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { follow, type Life, openScene, type Request, type Scene } from './edge.ts'
+import { follow, type Kill, type Life, openScene, type Request, type Scene } from './edge.ts'
 
 const KILLS = 22
 const SEED = 20261120
@@ -59,15 +59,18 @@ async function aim(draw: () => number, deadlineMs: number): Promise<void> {
   while (performance.now() < kill) { /* busy: a timer is not this exact */ }
 }
 
-interface Campaign { readonly kills: readonly number[]; readonly runs: ReadonlyMap<string, string>; readonly life: Life }
+interface Campaign { readonly kills: readonly Kill[]; readonly runs: ReadonlyMap<string, string>; readonly life: Life }
 
 async function campaign(prefix: string, seed: number): Promise<Campaign> {
   const draw = random(seed)
-  const kills: number[] = []
+  const kills: Kill[] = []
   const runs = new Map<string, string>()
   const open: string[] = []
-  for (let i = 0; i < KILLS; i++) {
-    const life = await scene.begin()
+  let life: Life
+  for (let i = 0; ; i++) {
+    life = await scene.begin()
+    // A machine that is busy with other things makes one miss: more kills, not a lower bar.
+    if (i >= KILLS && (i >= 2 * KILLS || (i % 4 === KILLS % 4 && isEnough(await hits(kills, runs, life, prefix))))) break
     // Reading a run that should be working drives it at once, instead of when its alarm comes.
     for (const id of open) await get(life, `/v1/runs/${id}`)
     for (let n = 0; n < 2; n++) {
@@ -82,7 +85,6 @@ async function campaign(prefix: string, seed: number): Promise<Campaign> {
     // The oldest are left to the end, where they go on by themselves.
     while (open.length > 6) open.shift()
   }
-  const life = await scene.begin()
   for (const id of runs.values()) {
     for (const until = Date.now() + 60_000; ;) {
       const { status } = await get<RunView>(life, `/v1/runs/${id}`)
@@ -94,17 +96,33 @@ async function campaign(prefix: string, seed: number): Promise<Campaign> {
   return { kills, runs, life }
 }
 
-async function check({ kills, runs, life }: Campaign, prefix: string): Promise<void> {
-  const requests = (await scene.requests()).filter((request) => request.orderId?.startsWith(`${prefix}-`))
-  const isOpenAt = (request: Request, at: number, margin = 0): boolean =>
-    request.receivedAt <= at && at <= (request.closedAt ?? Infinity) + margin
+const requestsOf = async (prefix: string): Promise<Request[]> =>
+  (await scene.requests()).filter((request) => request.orderId?.startsWith(`${prefix}-`))
+const journalOf = async (life: Life, id: string): Promise<EntryView[]> =>
+  (await get<{ items: EntryView[] }>(life, `/v1/runs/${id}/journal?limit=100`)).items
+
+interface Hits { readonly withOpen: number; readonly distances: readonly number[] }
+
+/** How many kills landed while a request was open, and how far each was from the nearest commit, in ms. */
+async function hits(kills: readonly Kill[], runs: ReadonlyMap<string, string>, life: Life, prefix: string): Promise<Hits> {
+  const requests = await requestsOf(prefix)
   const commits: number[] = []
+  for (const id of runs.values()) commits.push(...(await journalOf(life, id)).map(({ at }) => at))
+  return {
+    withOpen: kills.filter(({ from }) => requests.some(({ receivedAt, closedAt }) => receivedAt <= from && from <= (closedAt ?? Infinity))).length,
+    distances: kills.map(({ from }) => Math.min(...commits.map((at) => Math.abs(at - from)))),
+  }
+}
+
+const isEnough = ({ withOpen, distances }: Hits): boolean => withOpen >= 8 && distances.filter((ms) => ms <= 5).length >= 4
+
+async function check({ kills, runs, life }: Campaign, prefix: string): Promise<void> {
+  const requests = await requestsOf(prefix)
   for (const [orderId, id] of runs) {
     const { output } = await get<RunView>(life, `/v1/runs/${id}`)
     expect(output).toMatchObject({ orderId, totalCents: 900 })
-    const { items } = await get<{ items: EntryView[] }>(life, `/v1/runs/${id}/journal?limit=100`)
+    const items = await journalOf(life, id)
     expect(items.map((entry) => entry.seq)).toEqual(items.map((_, i) => i + 1))
-    commits.push(...items.map((entry) => entry.at))
     for (const action of ['price', 'reserve', 'charge', 'ship']) {
       const of = requests.filter((request) => request.orderId === orderId && request.action === action)
       const committed = items.filter((entry) => entry.kind === 'step_completed' && entry.key === action)
@@ -112,18 +130,15 @@ async function check({ kills, runs, life }: Campaign, prefix: string): Promise<v
       expect({ orderId, action, keys: new Set(of.map((request) => request.key)).size }).toEqual({ orderId, action, keys: 1 })
       const at = committed[0]?.at ?? 0
       expect({ orderId, action, late: of.filter((request) => request.receivedAt > at) }).toEqual({ orderId, action, late: [] })
-      // Open for the engine: received, and neither committed nor asked for again. On a busy machine it sees an answer some time
-      // after it was sent. Every repetition needs a kill of its own in that time.
-      const killed = of.filter((request, i) => {
-        const until = of[i + 1]?.receivedAt ?? at
-        // The signal is sent at `kill`; until it has reached every process, a request may still leave.
-        return kills.some((kill) => request.receivedAt <= kill + 25 && kill <= until)
-      }).length
-      expect(of.length, `${orderId} ${action}: ${of.map((request) => `${request.receivedAt % 1e6}-${(request.closedAt ?? 0) % 1e6} ${request.how}`).join(', ')}; kills ${kills.map((kill) => kill % 1e6).join(' ')}; committed ${at % 1e6}`).toBeLessThanOrEqual(1 + killed)
+      // Every repetition needs a kill of its own: one that took effect before it came and after the request that it repeats.
+      for (const [i, again] of of.slice(1).entries()) {
+        const first = of[i]?.receivedAt ?? Infinity
+        const why = kills.filter(({ from, to }) => first <= to && from <= again.receivedAt)
+        expect(why.length, `${orderId} ${action} was asked for at ${first} and ${again.receivedAt}; kills ${JSON.stringify(kills)}`).toBeGreaterThanOrEqual(1)
+      }
     }
   }
-  const withOpen = kills.filter((kill) => requests.some((request) => isOpenAt(request, kill))).length
-  const distances = kills.map((kill) => Math.min(...commits.map((at) => Math.abs(at - kill))))
+  const { withOpen, distances } = await hits(kills, runs, life, prefix)
   const histogram = [0, 1, 2, 5, 10, 50, 1e9].map((to, i, all) => `${i === 0 ? 0 : (all[i - 1] as number) + 1}..${to === 1e9 ? '' : to} ms: ${
     distances.filter((d) => d <= to && d > (all[i - 1] ?? -1)).length}`)
   console.log(`${kills.length} kills (seed ${SEED}), ${withOpen} with a request open; to the nearest commit ${histogram.join(', ')}; ${
@@ -134,19 +149,19 @@ async function check({ kills, runs, life }: Campaign, prefix: string): Promise<v
 }
 
 describe('workerd is killed', () => {
-  test(`G2: ${KILLS} times in the middle of orders, every step commits once and no request follows its commit`, async () => {
+  test(`G2: at least ${KILLS} times in the middle of orders, every step commits once and no request follows its commit`, async () => {
     await scene.control({ reset: true, actions: { '*': { delayMs: { min: 10, max: 120, seed: SEED } } } })
     const done = await campaign('dedup', SEED)
     await check(done, 'dedup')
     await done.life.kill()
-  }, 300_000)
+  }, 600_000)
 
-  test(`G2: ${KILLS} times, with an upstream that does not deduplicate`, async () => {
+  test(`G2: at least ${KILLS} times, with an upstream that does not deduplicate`, async () => {
     await scene.control({ reset: true, dedup: false, actions: { '*': { delayMs: { min: 10, max: 120, seed: SEED + 1 } } } })
     const done = await campaign('raw', SEED + 1)
     await check(done, 'raw')
     await done.life.kill()
-  }, 300_000)
+  }, 600_000)
 
   test('G19, G29: a timer due while all was dead, and a run killed inside a step, go on with no request sent', async () => {
     await scene.control({ reset: true, actions: { ship: { delayMs: 300 } } })

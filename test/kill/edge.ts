@@ -24,8 +24,14 @@ export interface Request {
 
 export interface Life {
   readonly url: string
-  /** SIGKILL of workerd and of what runs it. Answers the time. */
-  kill(): Promise<number>
+  /** SIGKILL of workerd and of what runs it. */
+  kill(): Promise<Kill>
+}
+
+/** Until `to` a process that was killed may still have been at work: a signal takes effect some time after it is sent. */
+export interface Kill {
+  readonly from: number
+  readonly to: number
 }
 
 export interface Scene {
@@ -66,13 +72,13 @@ export async function openScene(): Promise<Scene> {
       return {
         url: ready.url,
         async kill() {
-          const at = Date.now()
+          const from = Date.now()
           killGroup(child)
           await gone(child)
           lives.delete(child)
           // Its files are the next one's: it must be gone, and not only told to go.
           for (const pid of ready.workerd) while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 2))
-          return at
+          return { from, to: Date.now() }
         },
       }
     },

@@ -4,6 +4,8 @@ import { startRun } from '../../src/engine/start.ts'
 import { createBrowserHost } from '../../web/host.ts'
 import { any, freshName, Gate, Ledger, logs, open, openShelf, sleep, until } from './support.ts'
 
+afterEach(() => void vi.restoreAllMocks())
+
 describe('opening again', () => {
   test('G2: goes on in the middle; no committed step runs again, the open one does, with its key', async () => {
     const ledger = new Ledger()
@@ -180,7 +182,7 @@ describe('opening again', () => {
   test('due timers go before runs that were cut off, and these before what must wait', async () => {
     const order: string[] = []
     const flow = workflow({ name: 'flow', input: any<string>() }, async (ctx, what) => {
-      if (what === 'timer') await ctx.sleep(50)
+      if (what === 'timer') await ctx.sleep('1 hour')
       await ctx.step('s', () => order.push(what))
     })
     const name = freshName()
@@ -190,10 +192,12 @@ describe('opening again', () => {
     await until(async () => (await first.runs()).every(({ status }) => status === 'waiting'))
     await first.close()
     const shelf = await openShelf(name)
+    // Two hours later, so that the timers are due: a real wait would race with a slow machine.
+    const { now } = Date
+    vi.spyOn(Date, 'now').mockImplementation(() => now() + 7_200_000)
     for (let n = 0; n < 3; n++) {
       await startRun(shelf.open(`a-queued-${n}`), { ...createBrowserHost(), now: () => Date.now() - 60_000 }, defaultLimits, flow, 'queued')
     }
-    await sleep(60)
     const second = await open({ name, workflows: [flow], limits, maxDrives: 1 })
     await Promise.all([...timers.map(({ id }) => second.get(flow, id).result()), second.get(flow, 'a-queued-2').result()])
     expect(order).toEqual(['timer', 'timer', 'timer', 'queued', 'queued', 'queued'])
@@ -234,7 +238,6 @@ describe('opening again', () => {
 })
 
 describe('a computer that slept', () => {
-  afterEach(() => void vi.restoreAllMocks())
 
   const events: readonly [string, () => void][] = [
     ['visibilitychange', () => document.dispatchEvent(new Event('visibilitychange'))],
