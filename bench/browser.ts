@@ -13,8 +13,32 @@ const root = resolve(import.meta.dirname, '..')
 const STEPS = 10_000
 const AT_ONCE = [100, 1_000] as const
 
+/** Milliseconds of the steps alone, and of the whole run with its start and its end (bench/browser/page.ts). */
+interface Timed {
+  readonly steps: number
+  readonly run: number
+}
+
+/** By the second, round by round. */
+class Rates {
+  readonly bare: number[] = []
+  readonly steps: number[] = []
+  readonly run: number[] = []
+  readonly #n: number
+
+  constructor(n: number) {
+    this.#n = n
+  }
+
+  push(bareMs: number, { steps, run }: Timed): void {
+    this.bare.push(this.#n / bareMs * 1000)
+    this.steps.push(this.#n / steps * 1000)
+    this.run.push(this.#n / run * 1000)
+  }
+}
+
 interface Bench {
-  stepwell(kind: 'sequential' | 'parallel', n: number): Promise<number>
+  stepwell(kind: 'sequential' | 'parallel', n: number): Promise<Timed>
   bare(n: number, bytes: number): Promise<number>
   entryBytes(): Promise<number>
 }
@@ -43,7 +67,7 @@ export async function browser(isQuick: boolean): Promise<Figure[]> {
   try {
     const page = context.pages()[0] ?? await context.newPage()
     await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/`)
-    const stepwell = (kind: 'sequential' | 'parallel', n: number): Promise<number> =>
+    const stepwell = (kind: 'sequential' | 'parallel', n: number): Promise<Timed> =>
       page.evaluate(([kind, n]) => (globalThis as unknown as { bench: Bench }).bench.stepwell(kind as 'parallel', n as number), [kind, n] as const)
     const bare = (n: number, bytes: number): Promise<number> =>
       page.evaluate(([n, bytes]) => (globalThis as unknown as { bench: Bench }).bench.bare(n, bytes), [n, bytes] as const)
@@ -53,30 +77,24 @@ export async function browser(isQuick: boolean): Promise<Figure[]> {
     const bytes = await page.evaluate(() => (globalThis as unknown as { bench: Bench }).bench.entryBytes())
     await bare(500, bytes)
 
-    const rates = { bare: [] as number[], steps: [] as number[] }
-    const atOnce = new Map(AT_ONCE.map((n) => [n, { bare: [] as number[], steps: [] as number[] }]))
+    const sequential = new Rates(steps)
+    const parallel = AT_ONCE.map((n) => ({ n, rates: new Rates(n) }))
     for (let round = 0; round < rounds; round++) {
-      rates.bare.push(steps / await bare(steps, bytes) * 1000)
-      rates.steps.push(steps / await stepwell('sequential', steps) * 1000)
-      for (const [n, rate] of atOnce) {
-        rate.bare.push(n / await bare(n, bytes) * 1000)
-        rate.steps.push(n / await stepwell('parallel', n) * 1000)
-      }
+      sequential.push(await bare(steps, bytes), await stepwell('sequential', steps))
+      for (const { n, rates } of parallel) rates.push(await bare(n, bytes), await stepwell('parallel', n))
     }
-    const parallel = AT_ONCE.map((n) => {
-      const rate = atOnce.get(n) as { bare: number[]; steps: number[] }
-      return { n, ...rate, ratio: ratios(rate.steps, rate.bare) }
-    })
+    const both = [{ name: 'browser.sequential', rates: sequential }, ...parallel.map(({ n, rates }) => ({ name: `browser.parallel.${n}`, rates }))]
     return [
-      { name: 'browser.sequential.vsBareIdb', values: ratios(rates.steps, rates.bare) },
+      { name: 'browser.sequential.vsBareIdb', values: ratios(sequential.steps, sequential.bare) },
       // Of the two numbers of steps, whichever looks worse.
-      { name: 'browser.parallel.vsBareIdb', values: rates.steps.map((_, i) => Math.min(...parallel.map(({ ratio }) => ratio[i] as number))) },
-      { name: 'browser.sequential.stepsPerSecond', values: rates.steps },
-      { name: 'browser.sequential.bareIdb.putsPerSecond', values: rates.bare },
-      ...parallel.flatMap(({ n, steps, bare, ratio }) => [
-        { name: `browser.parallel.${n}.vsBareIdb`, values: ratio },
-        { name: `browser.parallel.${n}.stepsPerSecond`, values: steps },
-        { name: `browser.parallel.${n}.bareIdb.putsPerSecond`, values: bare },
+      { name: 'browser.parallel.vsBareIdb', values: sequential.run.map((_, i) =>
+        Math.min(...parallel.map(({ rates }) => ratios(rates.steps, rates.bare)[i] as number))) },
+      ...both.flatMap(({ name, rates: { bare, steps, run } }) => [
+        ...(name === 'browser.sequential' ? [] : [{ name: `${name}.vsBareIdb`, values: ratios(steps, bare) }]),
+        { name: `${name}.stepsPerSecond`, values: steps },
+        { name: `${name}.bareIdb.putsPerSecond`, values: bare },
+        { name: `${name}.wholeRun.vsBareIdb`, values: ratios(run, bare) },
+        { name: `${name}.wholeRun.stepsPerSecond`, values: run },
       ]),
       { name: 'browser.entryBytes', values: [bytes] },
     ]

@@ -6,10 +6,11 @@ import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { chromium } from './chromium.mjs'
 import { node, root, toolEnv } from './setup.mjs'
 
-/** What the tests of the core need. */
-const COPIED = ['src', 'test', 'examples', 'scripts', 'package.json', 'tsconfig.base.json', 'tsconfig.package.json']
+/** What the tests of the core and of the browser host need. */
+const COPIED = ['src', 'web', 'test', 'examples', 'scripts', 'package.json', 'tsconfig.base.json', 'tsconfig.package.json']
 /** A mutant may loop: then it is killed, and noticed. */
 const LIMIT_MS = 60_000
 
@@ -38,9 +39,9 @@ try {
   for (const name of COPIED)
     if (existsSync(join(root, name))) cpSync(join(root, name), join(work, name), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(work, 'node_modules'), 'junction')
-  writeFileSync(join(work, 'vitest.config.mjs'), CONFIG())
-
   const files = [...new Set(patches.flatMap(({ tests }) => tests))].sort()
+  writeFileSync(join(work, 'vitest.config.mjs'), CONFIG(files.some(isInBrowser)))
+
   const sound = await run(files, false)
   if (sound.failed.length > 0 || !sound.isWhole) {
     isSound = false
@@ -103,7 +104,12 @@ async function run(files, bail) {
   ]
   const child = spawn(node, args, {
     cwd: work,
-    env: { ...toolEnv, DELIVERY_PROGRAMS: '12', NO_COLOR: '1' },
+    env: {
+      ...toolEnv,
+      DELIVERY_PROGRAMS: '12',
+      NO_COLOR: '1',
+      ...(files.some(isInBrowser) ? { CHROME_PATH: chromium() } : undefined),
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
@@ -159,10 +165,27 @@ function options(args) {
   return found
 }
 
-function CONFIG() {
-  return `import { defineConfig } from 'vitest/config'
+/** @param {string} file */
+function isInBrowser(file) {
+  return file.startsWith('test/web/')
+}
+
+/** @param {boolean} withBrowser */
+function CONFIG(withBrowser) {
+  return `import { playwright } from '@vitest/browser-playwright'
+import { defineConfig } from 'vitest/config'
 import { sources } from './scripts/sources.mjs'
 
-export default defineConfig({ resolve: { alias: sources }, test: { include: ['test/**/*.test.ts'], testTimeout: 10_000, fileParallelism: true } })
+const resolve = { alias: sources }
+const node = { resolve, test: { name: 'node', include: ['test/**/*.test.ts'], exclude: ['test/web/**'], testTimeout: 10_000 } }
+// The packages are linked into this folder, and Vite gives a page only what lies in it unless told so.
+const chromium = { resolve, server: { fs: { strict: false } }, optimizeDeps: { include: ['idb', '@noble/hashes/blake3.js', 'fast-check'] }, test: {
+  name: 'chromium', include: ['test/web/**/*.test.ts'], testTimeout: 10_000,
+  browser: {
+    enabled: true, headless: true, screenshotFailures: false, instances: [{ browser: 'chromium' }],
+    provider: playwright({ launchOptions: { executablePath: process.env.CHROME_PATH, args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'] } }),
+  },
+} }
+export default defineConfig({ test: { projects: ${withBrowser ? '[node, chromium]' : '[node]'} } })
 `
 }

@@ -4,6 +4,7 @@
 import { knowsVersion, type Registry } from '../src/define.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
 import { isStepwellError } from '../src/errors.ts'
+import { loadFast } from '../src/hash.ts'
 import type { Host } from '../src/host.ts'
 import { decodeRecord, isEnded, type RunRecord } from '../src/journal/record.ts'
 import type { Limits } from '../src/limits.ts'
@@ -29,6 +30,12 @@ const CROWDED_MS = 5_000
 /** Another tab told that it changed a run. If it still drives it after this long, this tab stands in line to take over. */
 const STAND_IN_MS = 1_000
 
+/**
+ * So many commits in this page, and the faster hash is loaded: it saves a tenth of a step and more, and costs 20 kB and, where the
+ * page's policy forbids WebAssembly, one report of a violation. A page that drives little never asks.
+ */
+const FAST_HASH_AFTER = 100
+
 /** What a run's row says: due now if its lock is free, at a time, ended or gone, or not for this tab. */
 type Seen =
   | { readonly kind: 'due'; readonly isTimer: boolean; readonly inbox: number }
@@ -51,6 +58,7 @@ export class Drives {
   readonly #reported = new Set<string>()
   readonly #standIn = new Map<string, ReturnType<typeof setTimeout>>()
   readonly #unlisten: () => void
+  #changes = 0
 
   constructor(init: DrivesInit) {
     this.#init = init
@@ -106,6 +114,12 @@ export class Drives {
     await this.stop()
   }
 
+  #changed(runId: string): void {
+    this.#init.hints.changed(runId)
+    // JavaScript goes on hashing if it cannot be loaded; the digests are the same.
+    if (++this.#changes === FAST_HASH_AFTER) void loadFast()
+  }
+
   #told(kind: 'changed' | 'posted' | 'ended', runId: string): void {
     if (kind === 'posted') {
       void this.#driving.get(runId)?.poke()
@@ -159,7 +173,7 @@ export class Drives {
     const { shelf, host, registry, services, limits, hints } = this.#init
     const store = shelf.open(runId)
     const driver = this.#kept.get(runId) ?? new Driver({
-      store, host, registry, services, limits, takesEpoch: true, changed: () => hints.changed(runId),
+      store, host, registry, services, limits, takesEpoch: true, changed: () => this.#changed(runId),
     })
     this.#kept.delete(runId)
     this.#driving.set(runId, driver)

@@ -1,5 +1,6 @@
 // The stores of many runs in one IndexedDB database. A commit is one transaction: its checks are read in it or are collisions
-// in it, its writes are asked for in the task of the last check at the latest, and it ends with an explicit commit().
+// in it, its writes are asked for in the task of the last check at the latest, and it ends with an explicit commit(). How
+// entries are put into records: idb-group.ts.
 
 import { StepwellError } from '../src/errors.ts'
 import { runId as legalRunId } from '../src/ids.ts'
@@ -7,20 +8,22 @@ import { checkBatch, checkLimit, checkPage, hotEntry, staleReason } from '../src
 import type { Batch, CommitAnswer, Page, RunRow, RunStore, Shelf, SideRow, StoredEntry, Table } from '../src/store/store.ts'
 import { inboxKey } from '../src/store/store.ts'
 import { type Database, type StoreName, type Turn, writeError } from './database.ts'
+import { type Group, groupEntries, lastOf, lastSeq, pack, unpack } from './idb-group.ts'
 
 /**
  * What `run` holds. `wakeAt` is its index `due`: a run that waits for no time does not have the property, because WebKitGTK 2.50
  * puts null into an index, where it is no key.
  *
- * Entries have the key [runId, born, seq], side rows [runId, table, key]. Arrays compare part by part, so a run whose id begins
- * like another's is never in its ranges.
+ * Groups of entries have the key [runId, born, seq of the first], side rows [runId, table, key]. Arrays compare part by part, so
+ * a run whose id begins like another's is never in its ranges. The key is that of the first entry, not of the last: whoever
+ * appends behind the same head asks for the same key, however many entries it has, and the second of them collides (G6).
  */
 interface StoredRun extends Omit<RunRow, 'wakeAt'> {
   readonly wakeAt?: number
   /** Drawn at the start: tells two lives of one id apart. What a driver of the first still writes is never part of the second. */
   readonly born: string
-  /** The seq of a stop: a record that is no entry and lies where a driver with an older epoch would append. It is put there by
-   *  a commit that changes the epoch and appends nothing, and gives way to the next entry. */
+  /** The seq of a stop: a record that is null, no group, and lies where a driver with an older epoch would append. It is put
+   *  there by a commit that changes the epoch and appends nothing, and gives way to the next group. */
   readonly stop?: number
 }
 
@@ -62,6 +65,11 @@ interface Known {
   readonly seq: number
 }
 
+/** A batch whose bytes are ours, with its entries as they will lie in the database. */
+interface Own extends Omit<Batch, 'entries'> {
+  readonly groups: readonly Group[]
+}
+
 const committed: CommitAnswer = Object.freeze({ kind: 'committed' })
 
 class IdbStore implements RunStore {
@@ -78,25 +86,39 @@ class IdbStore implements RunStore {
 
   read(): Promise<RunRow | undefined> {
     return this.#database.read(['run'], (turn) => {
-      turn.on(turn.store('run').get(this.runId), (run: StoredRun | undefined) => turn.finish(run && toRow(run)))
+      turn.on(turn.store('run').get(this.runId), (run: StoredRun | undefined) => {
+        this.#born = run?.born
+        turn.finish(run && toRow(run))
+      })
     })
   }
 
   async entries(after: number, limit: number): Promise<readonly StoredEntry[]> {
     checkLimit(limit)
     return this.#database.read(['run', 'entry'], (turn) => {
-      this.#ofRun(turn, [], ({ born, stop }) => {
-        const request = turn.store('entry').getAll(this.#entriesOf(born, after, stop), limit)
-        turn.on(request, (entries: StoredEntry[]) => turn.finish(entries))
+      this.#inLife<readonly StoredEntry[]>(turn, [], (born, answer) => {
+        // The entry behind `after` may lie in the middle of a group that begins before it.
+        let before: Group | null = null
+        if (after > 0) {
+          const request = turn.store('entry').openCursor(this.#groups(born, Math.max(1, after - groupEntries + 2), after), 'prev')
+          turn.on(request, (cursor) => (before = (cursor?.value as Group | null | undefined) ?? null))
+        }
+        // No group is empty: so many keys hold at least the page, and little more than it.
+        turn.on(turn.store('entry').getAll(this.#groups(born, after + 1, after + limit)), (groups: (Group | null)[]) => {
+          answer(unpack([before, ...groups], after, limit))
+        })
       })
     })
   }
 
   last(): Promise<StoredEntry | undefined> {
     return this.#database.read(['run', 'entry'], (turn) => {
-      this.#ofRun(turn, undefined, ({ born, stop }) => {
-        const request = turn.store('entry').openCursor(this.#entriesOf(born, 0, stop), 'prev')
-        turn.on(request, (cursor) => turn.finish(cursor?.value as StoredEntry | undefined))
+      this.#inLife<StoredEntry | undefined>(turn, undefined, (born, answer) => {
+        turn.on(turn.store('entry').openCursor(this.#groups(born, 1, Infinity), 'prev'), (cursor) => {
+          const group = cursor?.value as Group | null | undefined
+          if (group === null) cursor?.continue()
+          else answer(group && lastOf(group))
+        })
       })
     })
   }
@@ -123,13 +145,14 @@ class IdbStore implements RunStore {
   }
 
   async commit(batch: Batch): Promise<CommitAnswer> {
-    const isHot = hotEntry(batch) !== undefined
-    if (!isHot) checkBatch(batch)
+    if (hotEntry(batch) === undefined) checkBatch(batch)
     const own = copied(batch)
     const known = this.#known
-    const { expect, entries } = own
-    if (expect.kind === 'head' && entries?.[0] !== undefined && known?.seq === expect.seq && known.epoch === expect.epoch) {
-      const answer = await (isHot ? this.#commitOne(entries[0], known, own.durability) : this.#commit(own, known))
+    const { expect, groups, durability } = own
+    const [group] = groups
+    if (expect.kind === 'head' && group !== undefined && known?.seq === expect.seq && known.epoch === expect.epoch) {
+      const isOne = groups.length === 1 && expect.seq > 0 && appendsOnly(batch)
+      const answer = await (isOne ? this.#commitOne(group, known, durability) : this.#commit(own, known))
       if (answer !== undefined) return answer
     }
     const answer = await this.#commit(own, undefined)
@@ -147,29 +170,30 @@ class IdbStore implements RunStore {
   }
 
   /**
-   * The commit of one entry: two requests and commit() in one task, with nothing to wait for in between, so that it is nearly
-   * as fast as a bare put and is done even when the page goes away in this very moment. `add` is the check. It fails when
-   * something lies at the entry's place, and
-   * - an entry lies there when anybody appended since `known` was seen;
-   * - an entry or a stop lies there when anybody changed the epoch since;
-   * - entries and stops go only with their run. Whether that happened, the row tells that is read in the same transaction: then
-   *   the entry belongs to a life that is over, which nobody will ever read, and is removed.
+   * The commit of one group: two requests to one store and commit() in one task, with nothing to wait for in between, so that it
+   * is nearly as fast as a bare put and is done even when the page goes away in this very moment. `add` is the check. It fails
+   * when something lies at the group's place, and
+   * - a group lies there when anybody appended since `known` was seen, be it one entry or a hundred;
+   * - a group or a stop lies there when anybody changed the epoch since;
+   * - groups and stops go only with their run. Whether that happened, the first group of this life tells: then what was added
+   *   belongs to a life that is over, which nobody will ever read, and is removed.
+   * Only one of the requests writes, so that no part of the commit can fail alone (database.ts says where it could).
    * Undefined: nothing was written; the long way finds the reason.
    */
-  async #commitOne(entry: StoredEntry, known: Known, durability: Batch['durability'] = 'relaxed'): Promise<CommitAnswer | undefined> {
+  async #commitOne(group: Group, known: Known, durability: Batch['durability'] = 'relaxed'): Promise<CommitAnswer | undefined> {
     const { born, epoch } = known
-    const { seq } = entry
-    const key = [this.runId, born, seq]
-    let lives: string | undefined
+    const key = [this.runId, born, group.seq]
+    let lives = false
     const onAbort = this.#onAbort()
-    const answer = await this.#database.write<CommitAnswer | undefined>(['run', 'entry'], { durability, onAbort }, (turn) => {
-      turn.on(turn.store('run').get(this.runId), (run: StoredRun | undefined) => (lives = run?.born))
-      turn.write(turn.store('entry').add(entry, key))
+    const answer = await this.#database.write<CommitAnswer | undefined>(['entry'], { durability, onAbort }, (turn) => {
+      const store = turn.store('entry')
+      turn.on(store.getKey([this.runId, born, 1]), (first) => (lives = first !== undefined))
+      turn.write(store.add(group, key))
       turn.finish(committed)
     })
     if (answer !== committed) return answer
-    if (lives === born) {
-      this.#known = { born, epoch, seq }
+    if (lives) {
+      this.#known = { born, epoch, seq: lastSeq(group) }
       return answer
     }
     this.#known = undefined
@@ -182,8 +206,9 @@ class IdbStore implements RunStore {
    * With `known` the head is not asked for: entries are added right away, and collide as in `#commitOne`. Whatever does not
    * fit is undone, and the answer is undefined: the way without `known` finds the reason.
    */
-  async #commit(batch: Batch, known: Known | undefined): Promise<CommitAnswer | undefined> {
-    const { expect, entries = [], durability = 'relaxed', require = [] } = batch
+  async #commit(batch: Own, known: Known | undefined): Promise<CommitAnswer | undefined> {
+    const { expect, groups, durability = 'relaxed', require = [] } = batch
+    const lastGroup = groups.at(-1)
     let next: StoredRun | undefined
     let seq = 0
     const answer = await this.#database.write<CommitAnswer | undefined>(storesOf(batch), { durability, onAbort: this.#onAbort() }, (turn) => {
@@ -198,10 +223,10 @@ class IdbStore implements RunStore {
         if (reason !== undefined) return turn.refuse({ kind: 'stale', reason })
         const posted = (batch.post ?? []).map((_, i) => (run?.inbox ?? batch.row?.inbox ?? 0) + i + 1)
         next = this.#nextRun(batch, run, head)
-        seq = head + entries.length
+        seq = lastGroup === undefined ? head : lastSeq(lastGroup)
         if (next !== undefined && next !== run) turn.write(turn.store('run').put(next))
         if (next?.stop !== undefined && next.stop !== run?.stop) turn.write(turn.store('entry').put(null, [this.runId, next.born, next.stop]))
-        if (next !== undefined && known === undefined) this.#append(turn, entries, next.born, run?.stop)
+        if (next !== undefined && known === undefined) this.#append(turn, groups, next.born, run?.stop)
         this.#writeSide(turn, batch, posted)
         turn.finish(posted.length === 0 ? committed : { kind: 'committed', posted })
       }
@@ -213,10 +238,10 @@ class IdbStore implements RunStore {
         })
       }
       const askHead = (born: string): void => {
-        const request = turn.store('entry').openKeyCursor(this.#entriesOf(born, 0, undefined), 'prev')
-        ask(request, (cursor) => {
-          const last = cursor === null ? 0 : ((cursor.primaryKey as [string, string, number])[2])
-          head = last === run?.stop ? last - 1 : last
+        ask(turn.store('entry').openCursor(this.#groups(born, 1, Infinity), 'prev'), (cursor) => {
+          const group = cursor?.value as Group | null | undefined
+          if (group === undefined) head = 0
+          else head = group === null ? ((cursor as IDBCursor).key as [string, string, number])[2] - 1 : lastSeq(group)
         })
       }
       const isHeadAsked = expect.kind === 'head' && known === undefined
@@ -229,7 +254,7 @@ class IdbStore implements RunStore {
         })
       }
       if (isHeadAsked && guess !== undefined) askHead(guess)
-      if (known !== undefined) this.#append(turn, entries, known.born, undefined)
+      if (known !== undefined) this.#append(turn, groups, known.born, undefined)
       for (const { table, key } of require) {
         ask(turn.store('side').getKey([this.runId, table, key]), (found) => (isMissing ||= found === undefined))
       }
@@ -243,11 +268,11 @@ class IdbStore implements RunStore {
   }
 
   /** The row as it will be: the same object when it does not change, undefined when there is none. */
-  #nextRun({ entries = [], post = [], row }: Batch, run: StoredRun | undefined, head: number): StoredRun | undefined {
+  #nextRun({ groups, post = [], row }: Own, run: StoredRun | undefined, head: number): StoredRun | undefined {
     if (row === undefined) {
-      if (run === undefined || (post.length === 0 && (run.stop === undefined || entries.length === 0))) return run
+      if (run === undefined || (post.length === 0 && (run.stop === undefined || groups.length === 0))) return run
       const { stop, ...rest } = run
-      return { ...rest, inbox: run.inbox + post.length, ...(stop !== undefined && entries.length === 0 && { stop }) }
+      return { ...rest, inbox: run.inbox + post.length, ...(stop !== undefined && groups.length === 0 && { stop }) }
     }
     const { epoch, wakeAt, record } = row
     const inbox = (run?.inbox ?? row.inbox ?? 0) + post.length
@@ -255,19 +280,19 @@ class IdbStore implements RunStore {
     return {
       runId: this.runId, epoch, inbox, record, born: run?.born ?? randomName(),
       ...(wakeAt !== null && { wakeAt }),
-      ...(isTakenOver && entries.length === 0 && { stop: head + 1 }),
+      ...(isTakenOver && groups.length === 0 && { stop: head + 1 }),
     }
   }
 
-  #append(turn: Turn<CommitAnswer | undefined>, entries: readonly StoredEntry[], born: string, stop: number | undefined): void {
-    for (const entry of entries) {
-      const key = [this.runId, born, entry.seq]
+  #append(turn: Turn<CommitAnswer | undefined>, groups: readonly Group[], born: string, stop: number | undefined): void {
+    for (const group of groups) {
+      const key = [this.runId, born, group.seq]
       const store = turn.store('entry')
-      turn.write(entry.seq === stop ? store.put(entry, key) : store.add(entry, key))
+      turn.write(group.seq === stop ? store.put(group, key) : store.add(group, key))
     }
   }
 
-  #writeSide(turn: Turn<CommitAnswer | undefined>, { post = [], take = [], rows = [] }: Batch, posted: readonly number[]): void {
+  #writeSide(turn: Turn<CommitAnswer | undefined>, { post = [], take = [], rows = [] }: Own, posted: readonly number[]): void {
     const write = (table: Table, key: string, value: Uint8Array | null): void => {
       const side = turn.store('side')
       const path = [this.runId, table, key]
@@ -298,16 +323,29 @@ class IdbStore implements RunStore {
     })
   }
 
-  #ofRun<T>(turn: Turn<T>, absent: T, then: (run: StoredRun) => void): void {
+  /** Reads in the life that the run is in. The life that was seen last is asked for together with the row: one turn less. */
+  #inLife<T>(turn: Turn<T>, absent: T, ask: (born: string, answer: (value: T) => void) => void): void {
+    const guess = this.#born
+    let early: { readonly value: T } | undefined
+    let isRight = false
+    if (guess !== undefined) {
+      ask(guess, (value) => {
+        early = { value }
+        if (isRight) turn.finish(value)
+      })
+    }
     turn.on(turn.store('run').get(this.runId), (run: StoredRun | undefined) => {
+      this.#born = run?.born
       if (run === undefined) turn.finish(absent)
-      else then(run)
+      else if (run.born !== guess) ask(run.born, turn.finish)
+      else if (early !== undefined) turn.finish(early.value)
+      else isRight = true
     })
   }
 
-  /** The entries behind `after`, up to a stop. */
-  #entriesOf(born: string, after: number, stop: number | undefined): IDBKeyRange {
-    return IDBKeyRange.bound([this.runId, born, after], [this.runId, born, stop ?? Infinity], true, true)
+  /** Groups whose first entry is one of these. */
+  #groups(born: string, from: number, to: number): IDBKeyRange {
+    return IDBKeyRange.bound([this.runId, born, from], [this.runId, born, to])
   }
 
   /** An array is above every string, and so the end of a table. */
@@ -316,11 +354,16 @@ class IdbStore implements RunStore {
   }
 }
 
+/** Nothing but entries, behind a head. */
+function appendsOnly({ expect, row, post, take, rows, require }: Batch): boolean {
+  return expect.kind === 'head' && expect.inbox === undefined && (row ?? post ?? take ?? rows ?? require) === undefined
+}
+
 /** As few as the batch needs: transactions that share no store do not wait for each other. */
-function storesOf({ expect, entries, post, take, rows, require }: Batch): readonly StoreName[] {
+function storesOf({ expect, groups, post, take, rows, require }: Own): readonly StoreName[] {
   const stores: StoreName[] = []
   if (expect.kind !== 'none') stores.push('run')
-  if (expect.kind === 'head' || entries !== undefined) stores.push('entry')
+  if (expect.kind === 'head' || groups.length > 0) stores.push('entry')
   if (post ?? take ?? rows ?? require) stores.push('side')
   // A transaction needs one, also for a batch in which there is nothing.
   return stores.length === 0 ? ['run'] : stores
@@ -334,19 +377,15 @@ function toRow({ runId, epoch, inbox, wakeAt, record }: StoredRun): RunRow {
  * The bytes, by themselves. The database copies a value when it is asked to store it, which may be after the caller has gone
  * on; and of a view it would copy the whole buffer behind it.
  */
-function copied(batch: Batch): Batch {
-  const { entries, row, post, rows } = batch
+function copied(batch: Batch): Own {
+  const { entries, row, post, rows, ...rest } = batch
   return {
-    ...batch,
-    ...(entries && { entries: entries.map(copy) }),
+    ...rest,
+    groups: entries === undefined ? [] : pack(entries),
     ...(row && { row: { ...row, record: row.record.slice() } }),
     ...(post && { post: post.map((message) => message.slice()) }),
     ...(rows && { rows: rows.map((write) => ({ ...write, value: write.value && write.value.slice() })) }),
   }
-}
-
-function copy({ seq, bytes }: StoredEntry): StoredEntry {
-  return { seq, bytes: bytes.slice() }
 }
 
 function randomName(): string {
