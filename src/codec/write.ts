@@ -52,7 +52,10 @@ export class Writer {
   readonly #open: (object | undefined)[] = []
   readonly #path: (PathPart | undefined)[] = []
 
-  /** The payload of `value`. Throws `not_serializable`, `payload_too_large`, `limit_exceeded` (depth). */
+  /**
+   * The payload of `value`: a view of the buffer, which holds until the next one is encoded. Throws `not_serializable`,
+   * `payload_too_large`, `limit_exceeded` (depth).
+   */
   encode(value: unknown, options: WriteOptions): Uint8Array<ArrayBuffer> {
     this.#options = options
     this.#length = 1
@@ -62,7 +65,7 @@ export class Writer {
       this.#value(value)
       if (this.#length > options.maxBytes) throw this.#tooLarge(this.#length)
       this.#bytes[0] = this.#isMarked ? MARKED : PLAIN
-      return this.#bytes.slice(0, this.#length)
+      return this.#bytes.subarray(0, this.#length)
     } catch (error) {
       if (isStepwellError(error)) throw error
       throw this.#refused('something that throws when it is read', error)

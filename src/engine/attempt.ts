@@ -5,20 +5,25 @@ import { readBlob } from '../blob.ts'
 import { StepwellError } from '../errors.ts'
 import type { Host, HostTimer } from '../host.ts'
 import type { RunStore } from '../store/store.ts'
-import { idempotencyKey, type IdempotencyParts } from './key.ts'
+import { idempotencyKey } from './key.ts'
 
 export type Outcome =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly error: unknown }
 
+/** Of a step, what its attempts need. */
 export interface AttemptInit {
-  readonly key: string
-  readonly number: number
+  readonly name: string
+  readonly own: string | undefined
+  readonly labels: string
   readonly input: unknown
+  readonly inputBytes: Uint8Array | undefined
+  /** The n-th use among equal calls, for the idempotency key. */
+  readonly nth: number
   readonly timeoutMs: number
-  /** What its idempotency key is made of, once it is asked for. */
-  readonly idempotency: IdempotencyParts
   readonly run: (call: StepCall) => unknown
+  /** The number of the attempt. */
+  readonly attempt: number
 }
 
 export interface Progress {
@@ -47,9 +52,9 @@ export class Attempt {
   /** Nobody wants it any more: its outcome is dropped. */
   isAbandoned = false
 
-  constructor(init: AttemptInit, startedAt: number) {
-    this.key = init.key
-    this.number = init.number
+  constructor(key: string, init: AttemptInit, startedAt: number) {
+    this.key = key
+    this.number = init.attempt
     this.timeoutMs = init.timeoutMs
     this.startedAt = startedAt
   }
@@ -62,16 +67,18 @@ export class StepCall {
   readonly key: string
   #live: Attempt
   #host: AttemptHost
-  #idempotency: IdempotencyParts
+  #init: AttemptInit
+  #incarnation: string
   #idempotencyKey: string | undefined
 
-  constructor(live: Attempt, init: AttemptInit, host: AttemptHost) {
+  constructor(live: Attempt, init: AttemptInit, incarnation: string, host: AttemptHost) {
     this.input = init.input
-    this.attempt = init.number
-    this.key = init.key
+    this.attempt = live.number
+    this.key = live.key
     this.#live = live
     this.#host = host
-    this.#idempotency = init.idempotency
+    this.#init = init
+    this.#incarnation = incarnation
   }
 
   get services(): object {
@@ -83,7 +90,11 @@ export class StepCall {
   }
 
   get idempotencyKey(): string {
-    return (this.#idempotencyKey ??= idempotencyKey(this.#idempotency))
+    if (this.#idempotencyKey === undefined) {
+      const { labels, name, own, inputBytes, nth } = this.#init
+      this.#idempotencyKey = idempotencyKey({ incarnation: this.#incarnation, labels, name, own, input: inputBytes, nth })
+    }
+    return this.#idempotencyKey
   }
 
   get abortSignal(): AbortSignal {
@@ -141,11 +152,11 @@ export class Attempts {
     this.#host = host
   }
 
-  start(init: AttemptInit, now: number): void {
-    const attempt = new Attempt(init, now)
-    this.live.set(init.key, attempt)
+  start(key: string, init: AttemptInit, incarnation: string, now: number): void {
+    const attempt = new Attempt(key, init, now)
+    this.live.set(key, attempt)
     this.started++
-    const call = new StepCall(attempt, init, this.#host)
+    const call = new StepCall(attempt, init, incarnation, this.#host)
     let result: unknown
     this.isInFunction = true
     try {

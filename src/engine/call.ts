@@ -6,7 +6,7 @@ import { StepwellError } from '../errors.ts'
 import { same } from '../journal/entry.ts'
 import type { Entry } from '../journal/entry.ts'
 import type { Limits } from '../limits.ts'
-import type { StepCall } from './attempt.ts'
+import type { AttemptInit, StepCall } from './attempt.ts'
 import { type CallKind, checkName, declaredInput, fingerprint, type Scope } from './key.ts'
 import { type Retry, retryOf } from './retry.ts'
 
@@ -17,6 +17,8 @@ export interface Pending {
   readonly key: string
   readonly fingerprint: Uint8Array
   readonly isCleanup: boolean
+  /** What the workflow function waits for. */
+  promise: Promise<unknown> | undefined
   resolve: (value: unknown) => void
   reject: (error: unknown) => void
   /** When a sleep ends, or when the next attempt starts: from the journal, where there is an entry for it (G19). */
@@ -28,17 +30,8 @@ export interface Pending {
   readonly until: ((now: number) => number) | undefined
 }
 
-export interface StepPart {
-  readonly name: string
-  readonly own: string | undefined
-  readonly labels: string
-  readonly input: unknown
-  readonly inputBytes: Uint8Array | undefined
-  /** The n-th use among equal calls, for the idempotency key. */
-  readonly nth: number
-  readonly timeoutMs: number
+export interface StepPart extends AttemptInit {
   readonly retry: Retry
-  readonly run: (call: StepCall) => unknown
   attempt: number
 }
 
@@ -50,7 +43,7 @@ export function stepCall(
   limits: Limits, scope: Scope, uses: Uses, hostName: string,
   name: string, run: unknown, options: StepOptions<At, unknown> | undefined,
 ): Pending {
-  checkName(limits, name, 'step')
+  if (!scope.wasCalled(name)) checkName(limits, name, 'step')
   if (typeof run !== 'function') throw new StepwellError('invalid_argument', `step ${name}: the second argument is the function to run`)
   let own: string | undefined
   let inputBytes: Uint8Array | undefined
@@ -65,7 +58,7 @@ export function stepCall(
   const { key, plain } = scope.next(name, own, inputBytes !== undefined)
   return {
     kind: 'step', key, fingerprint: fingerprint('step', key, inputBytes), isCleanup: scope.isCleanup,
-    resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until: undefined,
+    promise: undefined, resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until: undefined,
     step: {
       name, own, labels: scope.labels, input: options?.input, inputBytes, timeoutMs, retry, attempt: 1,
       nth: useOf(uses, scope, name, own, inputBytes, plain),
@@ -78,7 +71,7 @@ export function sleepCall(scope: Scope, name: 'ctx.sleep' | 'ctx.sleepUntil', un
   const { key } = scope.next(name, undefined)
   return {
     kind: 'sleep', key, fingerprint: fingerprint('sleep', key, declaredInput(declared)), isCleanup: scope.isCleanup,
-    resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until, step: undefined,
+    promise: undefined, resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until, step: undefined,
   }
 }
 

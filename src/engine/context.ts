@@ -26,10 +26,15 @@ class Context {
   }
 
   step(name: string, run: unknown, options?: StepOptions<At, unknown>): Promise<unknown> {
-    return this.#call(`step "${String(name)}"`, () => {
-      const { limits, host } = this.#pass.init
-      return stepCall(limits, this.#scope, this.#pass.uses, host.name, name, run, options)
-    })
+    // The one call that loops are made of: no closure, and no text for an error that there is not.
+    try {
+      const pass = this.#pass
+      const { limits, host } = pass.init
+      pass.check('step', name)
+      return pass.ask(stepCall(limits, this.#scope, pass.uses, host.name, name, run, options))
+    } catch (error) {
+      return rejected(error)
+    }
   }
 
   sleep(duration: Duration): Promise<unknown> {

@@ -22,6 +22,16 @@ export interface CallKey {
   readonly plain: number
 }
 
+/** How often one name, with one own key or none, was called in a scope. */
+interface Counter {
+  readonly name: string
+  readonly own: string | undefined
+  readonly base: string
+  calls: number
+  /** Those of them that declare an input. */
+  withInput: number
+}
+
 /**
  * A scope: its place in the tree of ctx, and the counters of the calls made in it. `path` holds the ordinals that make keys
  * unique; `labels` does not, so that inserting a branch elsewhere changes no idempotency key.
@@ -33,8 +43,11 @@ export class Scope {
   readonly isCleanup: boolean
   draws = 0
   #limits: Limits
-  #uses = new Map<string, number>()
-  #withInput: Map<string, number> | undefined
+  // A loop asks for one name again and again, and most scopes have one call: neither needs the map, nor a second look at the name.
+  #last: Counter | undefined
+  /** By base, once there are two. */
+  #counters: Map<string, Counter> | undefined
+  #groups: Map<string, number> | undefined
 
   constructor(limits: Limits, path = '', labels = '', isCleanup = false) {
     this.#limits = limits
@@ -43,26 +56,46 @@ export class Scope {
     this.isCleanup = isCleanup
   }
 
+  /** Whether the last call here had this name, so that it is known to be a legal one. */
+  wasCalled(name: unknown): boolean {
+    return this.#last !== undefined && this.#last.name === name
+  }
+
   /** The key of the next call of this name. Counts synchronously, in call order, never in completion order. */
   next(name: string, own: string | undefined, hasInput = false): CallKey {
-    const base = own === undefined ? escape(name) : `${escape(name)}[${escape(own)}]`
-    const nth = this.#count(base)
-    const key = nth === 0 ? this.path + base : `${this.path}${base}#${nth}`
+    const counter = this.#counterOf(name, own)
+    const nth = counter.calls++
+    const key = nth === 0 ? this.path + counter.base : `${this.path}${counter.base}#${nth}`
     if (key.length > this.#limits.keyLength) within(this.#limits, 'keyLength', key.length, `the key of ${name}`)
-    const inputs = this.#withInput?.get(base) ?? 0
-    if (hasInput) (this.#withInput ??= new Map()).set(base, inputs + 1)
-    return { key, nth, plain: nth - inputs }
+    const plain = nth - counter.withInput
+    if (hasInput) counter.withInput++
+    return { key, nth, plain }
+  }
+
+  #counterOf(name: string, own: string | undefined): Counter {
+    const last = this.#last
+    if (last !== undefined && last.name === name && last.own === own) return last
+    const base = own === undefined ? escape(name) : `${escape(name)}[${escape(own)}]`
+    let counter = this.#counters?.get(base)
+    if (counter === undefined) {
+      counter = { name, own, base, calls: 0, withInput: 0 }
+      if (last !== undefined) (this.#counters ??= new Map([[last.base, last]])).set(base, counter)
+    }
+    this.#last = counter
+    return counter
   }
 
   /** A branch's scope: `group` is the combinator (counted), `label` the branch, `item` a map's item. */
   child(group: string, label: string | undefined, item: string | undefined, isCleanup: boolean = this.isCleanup): Scope {
-    const nth = this.#count(`${escape(group)}/`)
-    return this.branch(group, nth, label, item, isCleanup)
+    return this.branch(group, this.group(group), label, item, isCleanup)
   }
 
   /** The n-th use of a combinator in this scope: call once, then `branch` for each of its branches. */
   group(name: string): number {
-    return this.#count(`${escape(name)}/`)
+    this.#groups ??= new Map()
+    const nth = this.#groups.get(name) ?? 0
+    this.#groups.set(name, nth + 1)
+    return nth
   }
 
   branch(group: string, nth: number, label: string | undefined, item: string | undefined, isCleanup: boolean = this.isCleanup): Scope {
@@ -72,12 +105,6 @@ export class Scope {
     const path = `${this.path}${head}${tail}/`
     if (path.length > this.#limits.keyLength) within(this.#limits, 'keyLength', path.length, `scope ${head}${tail}`)
     return new Scope(this.#limits, path, `${this.labels}${shown}/`, isCleanup)
-  }
-
-  #count(base: string): number {
-    const nth = this.#uses.get(base) ?? 0
-    this.#uses.set(base, nth + 1)
-    return nth
   }
 }
 

@@ -11,7 +11,7 @@ import type { Batch } from '../store/store.ts'
 import type { Attempt, Attempts } from './attempt.ts'
 import type { Pending } from './call.ts'
 import { finish } from './finish.ts'
-import { describe, encodeInline, offload } from './outcome.ts'
+import { describe, encodeInline, lendInline, offload } from './outcome.ts'
 import type { Next, Pass, PassEnd } from './pass.ts'
 import { nextDelay } from './retry.ts'
 import type { RunState } from './state.ts'
@@ -24,6 +24,15 @@ export interface Winding {
   /** False while it was delivered and is not committed: with nothing to clean up it shares one commit with the end. */
   readonly isCommitted: boolean
   readonly draft: Draft | undefined
+}
+
+export interface PromptOutcome {
+  readonly call: Pending
+  readonly attempt: number
+  /** Lent: it holds until anything else is encoded. */
+  readonly payload: Uint8Array
+  /** What replay will give. */
+  readonly value: unknown
 }
 
 interface Group {
@@ -72,36 +81,31 @@ export class Live {
       return
     }
     const live = this.attempts.live.get(call.key)
-    // Its failure is in the journal already; only the answer of that commit was lost.
-    if (live !== undefined && live.number < call.step.attempt) this.attempts.abandon(undefined, (key) => key === call.key)
-    if (call.due !== undefined && call.due > now && !this.attempts.live.has(call.key)) this.timed.add(call)
-    else this.#start(call, now)
+    if (live !== undefined) {
+      if (live.number >= call.step.attempt) return
+      // Its failure is in the journal already; only the answer of that commit was lost.
+      this.attempts.abandon(undefined, (key) => key === call.key)
+    }
+    if (call.due !== undefined && call.due > now) this.timed.add(call)
+    else this.attempts.start(call.key, call.step, this.incarnation, now)
   }
 
   #start(call: Pending, now: number): void {
     const { step } = call
     if (step === undefined || this.attempts.live.has(call.key)) return
-    const { incarnation } = this
-    this.attempts.start({
-      key: call.key, number: step.attempt, input: step.input, timeoutMs: step.timeoutMs, run: step.run,
-      idempotency: { incarnation, labels: step.labels, name: step.name, own: step.own, input: step.inputBytes, nth: step.nth },
-    }, now)
+    this.attempts.start(call.key, step, this.incarnation, now)
   }
 
-  /** The entry of the one outstanding call's outcome, if it is there and may be delivered at the fixed turn. */
-  promptDraft(pass: Pass): Draft | undefined {
+  /** The one outstanding call's outcome, if it is there and may be delivered at the fixed turn. */
+  promptOutcome(pass: Pass): PromptOutcome | undefined {
     const { settled } = this.attempts
     const attempt = settled[0]
     if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.timed.size > 0) return undefined
     const call = pass.outstanding.get(attempt.key)
     if (call?.step === undefined || attempt.outcome?.ok !== true) return undefined
     try {
-      const payload = encodeInline(this.state.limits, attempt.outcome.value, call.key)
-      if (!(payload instanceof Uint8Array)) return undefined
-      return {
-        kind: 'step_completed', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, attempt: attempt.number,
-        payload, prompt: true,
-      }
+      const lent = lendInline(this.state.limits, attempt.outcome.value)
+      return lent && { call, attempt: attempt.number, payload: lent.bytes, value: lent.value }
     } catch {
       // What cannot be encoded becomes a failed step, which the other way of delivery handles.
       return undefined

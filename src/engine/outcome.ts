@@ -2,7 +2,7 @@
 
 import { BlobRef } from '../blob-ref.ts'
 import { readBlob, writeBlob } from '../blob.ts'
-import { decode, encode } from '../codec.ts'
+import { type Copy, decode, encode, lend } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
 import { type Limits, within } from '../limits.ts'
 import type { Batch, RunStore } from '../store/store.ts'
@@ -22,6 +22,12 @@ export function encodeInline(limits: Limits, value: unknown, what: string): Uint
   if (bytes.length <= limits.inlineBytes) return bytes
   within(limits, 'valueBytes', bytes.length, what)
   return { large: bytes }
+}
+
+/** As `encodeInline`, with the value as replay will give it; undefined when it is large. The bytes are lent (codec.ts). */
+export function lendInline(limits: Limits, value: unknown): Copy<unknown> | undefined {
+  const lent = lend(value)
+  return lent.bytes.length <= limits.inlineBytes ? lent : undefined
 }
 
 /** The payload of an entry; a large one becomes a blob, durable before this resolves, that the commit then requires. */

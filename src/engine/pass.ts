@@ -6,11 +6,11 @@ import type { AnyWorkflow } from '../define.ts'
 import { StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import type { Cursor } from '../journal/cursor.ts'
-import { type Entry, isDelivered, same } from '../journal/entry.ts'
+import { type Entry, type EntryKind, isDelivered, same } from '../journal/entry.ts'
 import type { CancelPayload, StartPayload } from '../journal/record.ts'
 import type { Writer } from '../journal/writer.ts'
 import { type Limits, within } from '../limits.ts'
-import { isPromise, type RunStore } from '../store/store.ts'
+import { isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
 import type { Attempts } from './attempt.ts'
 import { applyNote, type Pending, type Uses } from './call.ts'
 import { createContext } from './context.ts'
@@ -26,6 +26,8 @@ const START_TURN = 12
 const PROMPT_TURN = 24
 /** Prompt deliveries in a row. Below the 512 that docs/journal.md promises. */
 const PROMPT_RUN = 256
+/** So many calls that were delivered before they were started may be remembered. */
+const FRESH_SLACK = 64
 
 export type PassEnd =
   | { readonly kind: 'ended' }
@@ -66,7 +68,7 @@ export class Pass {
   readonly init: PassInit
   readonly outstanding: Map<string, Pending> = new Map()
   /** Asked for and not yet started; in call order. */
-  readonly fresh: Pending[] = []
+  fresh: Pending[] = []
   readonly uses: Uses = new Map()
   readonly abort: AbortController = new AbortController()
   /** How many ctx calls were made in this generation. */
@@ -120,7 +122,8 @@ export class Pass {
         this.#isWindowOpen = false
         this.#promptRun = 0
         if (this.isDead) return { kind: 'stopped' }
-        const next = await this.#atQuiescence()
+        const found = this.#atQuiescence()
+        const next = isPromise(found) ? await found : found
         if (typeof next !== 'function') return next
         // Turn 0 is here, on the loop's own stack: on the way out of nested async functions turns would pass, not equally many
         // live and in replay, and a prompt delivery would come at another link of a plain chain.
@@ -172,8 +175,8 @@ export class Pass {
 
   // --- calls
 
-  /** Throws unless user code may call now. `what` names the call for the one who must find it. */
-  check(what: string): void {
+  /** Throws unless user code may call now. `kind` and `name` say which call it is to the one who must find it. */
+  check(kind: string, name?: unknown): void {
     if (this.isDead) return
     if (this.#isWindowOpen && !this.init.attempts.isInFunction) {
       // The asynchronous part of a step's function that began a few turns ago, or a plain chain of as many links? Nothing tells
@@ -182,6 +185,7 @@ export class Pass {
       if (this.#hasStarted) this.#isSuspect = true
       return
     }
+    const what = name === undefined ? kind : `${kind} "${String(name)}"`
     const error = this.init.attempts.isInFunction ? calledInStep(what) : new StepwellError('foreign_await',
       `${what} was called after the workflow function awaited something that is neither a ctx call nor a plain promise, or from inside a step: ` +
       'await such things in a step, and do not use ctx in a step', { details: { call: what } })
@@ -196,19 +200,24 @@ export class Pass {
       call.resolve = resolve
       call.reject = reject
     })
-    // Nobody may await it for a while, or ever: that is no unhandled rejection (platform fact 130).
-    promise.then(undefined, ignore)
+    call.promise = promise
     if (this.isDead) return promise
     if (this.winding !== undefined && !call.isCleanup) {
-      call.reject(this.winding.error)
+      reject(call, this.winding.error)
       return promise
     }
-    within(this.init.limits, 'outstanding', this.outstanding.size + 1, `run ${this.init.runId}: calls at once`)
+    if (this.outstanding.size >= this.init.limits.outstanding) {
+      within(this.init.limits, 'outstanding', this.outstanding.size + 1, `run ${this.init.runId}: calls at once`)
+    }
     this.calls++
     if (this.#isSuspect) this.#suspects.add(call.key)
     this.#asked?.add(call.key)
     this.outstanding.set(call.key, call)
     this.fresh.push(call)
+    // In a replay nothing starts, and what was delivered must not stay reachable from here (G10).
+    if (this.fresh.length > 2 * this.outstanding.size + FRESH_SLACK) {
+      this.fresh = this.fresh.filter((each) => this.outstanding.get(each.key) === each)
+    }
     if (this.#notes.size > 0) {
       const note = this.#notes.get(call.key)
       if (note !== undefined && applyNote(call, note)) this.#notes.delete(call.key)
@@ -246,7 +255,8 @@ export class Pass {
   /** Starts what was asked for: live only, and only when history is exhausted. */
   startFresh(): void {
     if (this.fresh.length === 0) return
-    const fresh = this.fresh.splice(0)
+    const { fresh } = this
+    this.fresh = []
     const { attempts } = this.init
     const before = attempts.started
     for (const call of fresh) if (this.outstanding.get(call.key) === call) this.init.live.begin(call)
@@ -262,39 +272,43 @@ export class Pass {
       const call = this.outstanding.get(entry.key)
       if (call === undefined || !same(call.fingerprint, entry.fingerprint as Uint8Array)) return false
       this.init.cursor.shift()
-      this.#settle(call, entry, inlineValue(entry))
+      this.#settle(call, entry.kind, entry.at, inlineValue(entry))
       return true
     }
     if (!this.isCaughtUp || !this.init.isSynchronous || this.isPoked || this.#notes.size > 0 || this.#promptRun >= PROMPT_RUN) return false
-    const draft = this.init.live.promptDraft(this)
-    if (draft === undefined) return false
-    const answer = this.init.writer.append([draft])
+    const outcome = this.init.live.promptOutcome(this)
+    if (outcome === undefined) return false
+    const { call, attempt, payload, value } = outcome
+    const { writer } = this.init
+    const answer = writer.appendOne({ key: call.key, fingerprint: call.fingerprint, calls: this.calls, attempt, payload, prompt: true })
     // The answer was lost, so it came late: this turn is over. A new pass delivers the entry, if it is there, at its turn.
     if (isPromise(answer)) return answer.then(() => ({ kind: 'again' }))
     if (answer.kind !== 'committed') return false
-    const written = answer.entries[0] as Entry
     this.#promptRun++
     this.init.attempts.collected(1)
-    const call = this.outstanding.get(written.key as string) as Pending
-    this.#settle(call, written, inlineValue(written))
+    this.#settle(call, 'step_completed', writer.lastAt, value)
     return true
   }
 
-  async #atQuiescence(): Promise<Next> {
-    const { cursor } = this.init
+  /** Answers at once where that is possible: a promise on the way costs a replayed entry 1 µs. */
+  #atQuiescence(): MaybePromise<Next> {
     if (this.foreign !== undefined && this.isCaughtUp) return { kind: 'blocked', error: this.foreign }
-    if (this.ended === undefined || !this.isCaughtUp) {
-      const filled = cursor.fill()
-      if (isPromise(filled)) await filled
-      const entry = this.#nextOutcome()
-      if (entry !== undefined) {
-        if (this.ended === undefined) return this.nextDelivery()
-        // A typo that ends the function early is no other history: no restart because of it.
-        const bug = bugOf(this)
-        if (bug !== undefined) return { kind: 'blocked', error: bug }
-        await this.#skipLeftovers()
-      }
-    }
+    if (this.ended !== undefined && this.isCaughtUp) return this.#atTheEnd()
+    const filled = this.init.cursor.fill()
+    return isPromise(filled) ? filled.then(() => this.#fromHistory()) : this.#fromHistory()
+  }
+
+  #fromHistory(): MaybePromise<Next> {
+    if (this.#nextOutcome() === undefined) return this.#atTheEnd()
+    if (this.ended === undefined) return this.nextDelivery()
+    // A typo that ends the function early is no other history: no restart because of it.
+    const bug = bugOf(this)
+    if (bug !== undefined) return { kind: 'blocked', error: bug }
+    return this.#skipLeftovers().then(() => this.#atTheEnd())
+  }
+
+  /** Everything that the journal holds was delivered. */
+  #atTheEnd(): MaybePromise<Next> {
     if (this.#isSuspect) return { kind: 'again', mustAsk: this.#suspects }
     if (this.#asked !== undefined) {
       for (const key of this.init.mustAsk) {
@@ -363,25 +377,29 @@ export class Pass {
   }
 
   /** The delivery of the next entry, which opens a new window. At quiescence only. */
-  async nextDelivery(): Promise<Next> {
+  nextDelivery(): MaybePromise<Next> {
     const entry = this.#nextOutcome() as Entry
     this.#verify(entry)
-    const value = entry.blob ? await fromPayload(this.init.store, entry) : inlineValue(entry)
+    if (entry.blob) return fromPayload(this.init.store, entry).then((value) => this.#delivery(entry, value))
+    return this.#delivery(entry, inlineValue(entry))
+  }
+
+  #delivery(entry: Entry, value: unknown): () => void {
     this.init.cursor.shift()
     return () => {
       if (entry.key === undefined) this.init.live.wind(this, entry, value as CancelPayload, undefined)
-      else this.#settle(this.outstanding.get(entry.key) as Pending, entry, value)
+      else this.#settle(this.outstanding.get(entry.key) as Pending, entry.kind, entry.at, value)
     }
   }
 
-  #settle(call: Pending, entry: Entry, value: unknown): void {
+  #settle(call: Pending, kind: EntryKind, at: number, value: unknown): void {
     this.outstanding.delete(call.key)
-    this.now = entry.at
+    this.now = at
     this.#isWindowOpen = true
     this.#hasStarted = false
-    if (entry.kind === 'step_failed') {
+    if (kind === 'step_failed') {
       this.#remember(value)
-      call.reject(value)
+      reject(call, value)
     } else call.resolve(value)
   }
 
@@ -406,13 +424,19 @@ export class Pass {
     this.#isWindowOpen = true
     this.#hasStarted = false
     this.abort.abort(error)
-    for (const call of calls) call.reject(error)
+    for (const call of calls) reject(call, error)
   }
 }
 
 function calledInStep(what: string): StepwellError {
   return new StepwellError('foreign_await',
     `${what} was made from inside a step's function: a step's function gets its own call object, and ctx is not for it`, { details: { call: what } })
+}
+
+/** Nobody may await it for a while, or ever: that is no unhandled rejection (platform fact 130). Most calls never need this. */
+function reject(call: Pending, error: unknown): void {
+  call.promise?.then(undefined, ignore)
+  call.reject(error)
 }
 
 function ignore(): void {}

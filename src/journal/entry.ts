@@ -1,7 +1,7 @@
 // One record of a run's journal: its kinds, its encoded form (docs/journal.md, format 1) and its place in the chain.
 
 import { StepwellError } from '../errors.ts'
-import { blake3, blake3Into } from '../hash.ts'
+import { blake3Into } from '../hash.ts'
 import type { HostName } from '../host.ts'
 
 /** Stored words: a code is never reused. */
@@ -100,13 +100,20 @@ let scratch = new Uint8Array(4096)
 let view = new DataView(scratch.buffer)
 // Its first n bytes, by n: making a view costs about as much as hashing a block, and headers are of few different lengths.
 let fronts: Uint8Array[] = []
+let backs: Uint8Array[] = []
 const MAX_FRONTS = 1024
+// Where encoded entries lie, one behind the other, each as a view of its own. An array over 64 bytes that has its memory to
+// itself costs 2 µs to make and to collect, a view 0.15. Nothing in it is ever written twice.
+let slab = new Uint8Array(0)
+let slabUsed = 0
+const SLAB_BYTES = 16 * 1024
 const utf8 = new TextEncoder()
 // A name may begin with U+FEFF, which a decoder takes for a byte order mark and drops.
 const fromUtf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
- * The encoded entry and its chain hash. `previous` is the chain hash of seq - 1 (`GENESIS` for seq 1).
+ * The encoded entry and its chain hash. `previous` is the chain hash of seq - 1 (`GENESIS` for seq 1). `bytes` may be a part of a
+ * larger buffer.
  */
 export function encodeEntry(seq: number, draft: EntryDraft, previous: Uint8Array): { bytes: Uint8Array; hash: Uint8Array } {
   const { key, fingerprint } = draft
@@ -140,13 +147,24 @@ export function encodeEntry(seq: number, draft: EntryDraft, previous: Uint8Array
     blake3Into(payload, out, at)
     at += HASH_BYTES
   }
-  const hash = blake3(front(at))
-  const headerLength = at - HASH_BYTES
-  const bytes = new Uint8Array(headerLength + HASH_BYTES + payload.length)
-  for (let i = 0; i < headerLength; i++) bytes[i] = out[HASH_BYTES + i] as number
-  bytes.set(hash, headerLength)
-  if (payload.length > 0) bytes.set(payload, headerLength + HASH_BYTES)
-  return { bytes, hash }
+  blake3Into(front(at), out, at)
+  const end = at + HASH_BYTES
+  const bytes = room(end - HASH_BYTES + payload.length)
+  bytes.set(back(end))
+  if (payload.length > 0) bytes.set(payload, end - HASH_BYTES)
+  return { bytes, hash: part(bytes, at - HASH_BYTES, HASH_BYTES) }
+}
+
+/** An array for an entry that nobody else has. */
+function room(length: number): Uint8Array {
+  if (length > MAX_FRONTS) return new Uint8Array(length)
+  if (slabUsed + length > slab.length) {
+    slab = new Uint8Array(SLAB_BYTES)
+    slabUsed = 0
+  }
+  const bytes = new Uint8Array(slab.buffer, slabUsed, length)
+  slabUsed += length
+  return bytes
 }
 
 /**
@@ -189,27 +207,28 @@ function decode(seq: number, bytes: Uint8Array, previous: Uint8Array): Entry {
   const payloadHashAt = reader
   if (payloadLength > 0) skip(bytes, HASH_BYTES)
   const headerLength = reader
-  const hash = take(bytes, HASH_BYTES)
+  skip(bytes, HASH_BYTES)
   const payloadAt = reader
 
   reserve(headerLength + 2 * HASH_BYTES)
   scratch.set(previous, 0)
-  for (let i = 0; i < headerLength; i++) scratch[HASH_BYTES + i] = bytes[i] as number
+  // As a whole, behind which there is room: to copy a small array at once is faster than byte by byte, or than a view of a part.
+  if (bytes.length < scratch.length - HASH_BYTES) scratch.set(bytes, HASH_BYTES)
+  else for (let i = 0; i < headerLength; i++) scratch[HASH_BYTES + i] = bytes[i] as number
   const end = headerLength + HASH_BYTES
   blake3Into(front(end), scratch, end)
-  if (!isAt(hash, scratch, end)) throw corrupt(seq, 'its hash does not continue the chain')
+  if (!isAt(bytes, headerLength, end)) throw corrupt(seq, 'its hash does not continue the chain')
   if (storedSeq !== seq) throw corrupt(seq, `it says it is entry ${storedSeq}`)
 
   const trimmed = (flags & TRIMMED) !== 0
   const rest = bytes.length - payloadAt
   if (rest !== (trimmed ? 0 : payloadLength)) throw corrupt(seq, 'its payload has another length')
-  const payload = rest > 0 ? bytes.subarray(payloadAt) : noBytes
+  const payload = rest > 0 ? part(bytes, payloadAt, rest) : noBytes
   if (rest > 0) {
     blake3Into(payload, scratch, 0)
-    for (let i = 0; i < HASH_BYTES; i++) {
-      if (scratch[i] !== bytes[payloadHashAt + i]) throw corrupt(seq, 'its payload was changed')
-    }
+    if (!isAt(bytes, payloadHashAt, 0)) throw corrupt(seq, 'its payload was changed')
   }
+  const hash = part(bytes, headerLength, HASH_BYTES)
   const payloadHash = trimmed && payloadLength > 0 ? bytes.subarray(payloadHashAt, payloadHashAt + HASH_BYTES) : undefined
 
   const kind = kindNames[bytes[1] as number]
@@ -239,6 +258,7 @@ function reserve(bytes: number): void {
   scratch = new Uint8Array(bytes * 2)
   view = new DataView(scratch.buffer)
   fronts = []
+  backs = []
 }
 
 /** The first `length` bytes of the scratch space. */
@@ -246,9 +266,20 @@ function front(length: number): Uint8Array {
   return length < MAX_FRONTS ? (fronts[length] ??= scratch.subarray(0, length)) : scratch.subarray(0, length)
 }
 
-function isAt(part: Uint8Array, whole: Uint8Array, at: number): boolean {
-  for (let i = 0; i < part.length; i++) if (part[i] !== whole[at + i]) return false
+/** The same without the previous hash that the chain hash begins with: what is stored. */
+function back(end: number): Uint8Array {
+  return end < MAX_FRONTS ? (backs[end] ??= scratch.subarray(HASH_BYTES, end)) : scratch.subarray(HASH_BYTES, end)
+}
+
+/** Whether the hash in `bytes` is the one in the scratch space. */
+function isAt(bytes: Uint8Array, at: number, scratchAt: number): boolean {
+  for (let i = 0; i < HASH_BYTES; i++) if (bytes[at + i] !== scratch[scratchAt + i]) return false
   return true
+}
+
+/** A view of a part that is there: in a fifth less time than `subarray`. */
+function part(bytes: Uint8Array, at: number, length: number): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset + at, length)
 }
 
 /** What an encoded entry claims, unverified: for comparing heads, and for what continues it. Throws `RangeError`. */
@@ -339,7 +370,7 @@ function skip(bytes: Uint8Array, length: number): void {
 function take(bytes: Uint8Array, length: number): Uint8Array {
   const from = reader
   skip(bytes, length)
-  return bytes.subarray(from, reader)
+  return part(bytes, from, length)
 }
 
 // Character codes of a short text: one call that makes a flat string. Adding up characters makes a rope, which the first use as a
