@@ -11,7 +11,7 @@ export const maxValueBytes = 1_900_000
 export const maxPageRows = 10_000
 
 const legalKey = /^[\x20-\x7e]{1,512}$/
-const tables: ReadonlySet<string> = new Set(['inbox', 'outbox', 'chunk', 'manifest'])
+const tables: ReadonlySet<string> = new Set(['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state'])
 
 /**
  * The entry of a batch that does nothing but append it behind a head, or undefined. That is nearly every commit of a run, and
@@ -35,6 +35,7 @@ export function hotEntry(batch: Batch): StoredEntry | undefined {
 export function checkBatch(batch: Batch): void {
   const { expect, entries, row, post, take, rows, require } = batch
   const isDriver = expect.kind === 'absent' || expect.kind === 'head'
+  if (expect.kind === 'epoch') count(expect.epoch, 'expect.epoch')
   if (expect.kind === 'head') {
     count(expect.epoch, 'expect.epoch')
     count(expect.seq, 'expect.seq')
@@ -62,7 +63,7 @@ export function checkBatch(batch: Batch): void {
     }
   }
   if (post !== undefined) {
-    if (expect.kind === 'none') throw bad('a message needs a run: use expect \'exists\'')
+    if (expect.kind === 'none' || expect.kind === 'epoch') throw bad('a message needs a run: use expect \'exists\'')
     for (const message of post) checkBytes(message, 'a message')
   }
   if (take !== undefined) {
@@ -96,6 +97,9 @@ export function staleReason(expect: Expect, standing: Standing | undefined): Sta
       return standing === undefined ? undefined : 'exists'
     case 'exists':
       return standing === undefined ? 'absent' : undefined
+    case 'epoch':
+      if (standing === undefined) return 'absent'
+      return standing.epoch === expect.epoch ? undefined : 'epoch'
     case 'head':
       if (standing === undefined) return 'absent'
       if (standing.epoch !== expect.epoch) return 'epoch'

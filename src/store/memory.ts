@@ -62,7 +62,8 @@ class Run {
   row: RunRow | undefined
   readonly entries: StoredEntry[] = []
   readonly side: { readonly [table in Table]: SideTable } = {
-    inbox: new SideTable(), outbox: new SideTable(), chunk: new SideTable(), manifest: new SideTable(),
+    inbox: new SideTable(), outbox: new SideTable(), chunk: new SideTable(), manifest: new SideTable(), memo: new SideTable(),
+    state: new SideTable(),
   }
 }
 

@@ -27,7 +27,7 @@ export interface RunRow {
 
 /** Side rows, by table. `inbox` keys are given by the store; all other keys by the writer: 1 to 512 printable ASCII
  *  characters, so that every store sorts them alike. */
-export type Table = 'inbox' | 'outbox' | 'chunk' | 'manifest'
+export type Table = 'inbox' | 'outbox' | 'chunk' | 'manifest' | 'memo' | 'state'
 
 export interface SideRow {
   readonly key: string
@@ -47,6 +47,8 @@ export type Expect =
   /** The driver's own write: the row has this epoch and the journal ends with exactly this seq (0: it is empty). With
    *  `inbox`, also: no message has been posted since that number was read. */
   | { readonly kind: 'head'; readonly epoch: number; readonly seq: number; readonly inbox?: number }
+  /** A write of a step that the driver of this epoch runs: the row has the epoch, wherever the journal stands. */
+  | { readonly kind: 'epoch'; readonly epoch: number }
   /** The run exists (a message from anyone). */
   | { readonly kind: 'exists' }
   /** Nothing is expected, the run need not exist (chunks of a blob that is written before its run starts). */
@@ -70,13 +72,13 @@ export interface RowUpdate {
  * Order of checks: the batch itself (`checkBatch`, batch.ts: throws and touches nothing), then `expect`, then `require`, both
  * against what is stored before this batch. Nothing is written unless all hold.
  *
- * | part | `absent` | `head` | `exists` | `none` |
- * | --- | --- | --- | --- | --- |
- * | `row` | required | allowed | – | – |
- * | `entries` | from seq 1 | from `expect.seq` + 1 | – | – |
- * | `post` | allowed | allowed | allowed | – |
- * | `take` | – | allowed | – | – |
- * | `rows`, `require` | allowed | allowed | allowed | allowed |
+ * | part | `absent` | `head` | `epoch` | `exists` | `none` |
+ * | --- | --- | --- | --- | --- | --- |
+ * | `row` | required | allowed | – | – | – |
+ * | `entries` | from seq 1 | from `expect.seq` + 1 | – | – | – |
+ * | `post` | allowed | allowed | – | allowed | – |
+ * | `take` | – | allowed | – | – | – |
+ * | `rows`, `require` | allowed | allowed | allowed | allowed | allowed |
  */
 export interface Batch {
   readonly expect: Expect

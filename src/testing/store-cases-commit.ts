@@ -7,7 +7,7 @@ import { inboxKey } from '../store/store.ts'
 import { equal, ok, throws } from './assert.ts'
 import { randomBatch, randomSource } from './store-random.ts'
 import {
-  commits, entriesAfter, entry, everything, fill, head, illegal, refused, row, type SceneCase, snapshot, start, text,
+  commits, entriesAfter, entry, everything, fill, head, illegal, ofStep, refused, row, type SceneCase, snapshot, start, text,
 } from './store-scene.ts'
 
 const journal: SceneCase[] = [
@@ -130,6 +130,7 @@ const commit: SceneCase[] = [
     ], 'the inbox')
     equal(await store.rows('outbox', { limit: 9 }), [{ key: 'new', value: text('o') }], 'the outbox')
     equal(await store.rows('chunk', { limit: 9 }), [], 'the chunks')
+    equal(await store.rows('state', { limit: 9 }), [{ key: 'new', value: text('s') }], 'the state')
     if (harness.alarm !== undefined) equal(await harness.alarm(runId), 9_000_000_000_000, 'the alarm')
   } },
   { id: 'G5', title: 'a batch that is stale writes nothing of its many parts', run: async (scene) => {
@@ -190,12 +191,14 @@ const commit: SceneCase[] = [
   { id: 'G5', title: 'parts that do not belong to what is expected are refused', run: async (scene) => {
     const store = await scene.open()
     await start(store, 2)
-    for (const kind of ['exists', 'none'] as const) {
-      await illegal(scene, store, { expect: { kind }, entries: [entry(3)] }, `entries with ${kind}`)
-      await illegal(scene, store, { expect: { kind }, row: row() }, `a row with ${kind}`)
-      await illegal(scene, store, { expect: { kind }, take: [1] }, `take with ${kind}`)
+    for (const expect of [{ kind: 'exists' }, { kind: 'none' }, { kind: 'epoch', epoch: 1 }] as const) {
+      await illegal(scene, store, { expect, entries: [entry(3)] }, `entries with ${expect.kind}`)
+      await illegal(scene, store, { expect, row: row() }, `a row with ${expect.kind}`)
+      await illegal(scene, store, { expect, take: [1] }, `take with ${expect.kind}`)
     }
     await illegal(scene, store, { expect: { kind: 'none' }, post: [text('m')] }, 'post with none')
+    await illegal(scene, store, ofStep({ post: [text('m')] }), 'post with epoch')
+    await illegal(scene, store, ofStep({ rows: [{ table: 'memo', key: 'k', value: text('v') }] }, 1.5), 'an epoch that is no whole number')
     await illegal(scene, store, { expect: { kind: 'absent' }, entries: [entry(1)] }, 'a start without a row')
     await illegal(scene, store, { expect: { kind: 'absent' }, row: row(), take: [1] }, 'take with absent')
   } },

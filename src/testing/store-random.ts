@@ -32,17 +32,17 @@ export function randomBatch(random: (n: number) => number, model: MemoryRunStore
   const key = (): string => keys[random(keys.length)] as string
   const rowAt = { epoch: (expect.kind === 'head' ? epoch : 0) + (random(6) === 0 ? 1 : 0), wakeAt: random(2) === 0 ? null : 8e12 + random(9) }
   const write = (): RowWrite => ({
-    table: (['outbox', 'chunk', 'manifest'] as const)[random(3)] as 'chunk', key: key(), value: random(3) === 0 ? null : value(),
+    table: (['outbox', 'chunk', 'manifest', 'memo', 'state'] as const)[random(5)] as 'chunk', key: key(), value: random(3) === 0 ? null : value(),
   })
   const some = <T>(n: number, make: () => T): T[] => Array.from({ length: random(n) }, make)
   return {
     expect,
     ...(isDriver && random(3) > 0 && { entries: entriesAfter(after, random(40) === 0 ? 70 : random(4)) }),
     ...((expect.kind === 'absent' || (expect.kind === 'head' && random(3) === 0)) && { row: row({ ...rowAt, record: value() }) }),
-    ...(expect.kind !== 'none' && random(3) === 0 && { post: some(3, value) }),
+    ...(expect.kind !== 'none' && expect.kind !== 'epoch' && random(3) === 0 && { post: some(3, value) }),
     ...(expect.kind === 'head' && random(3) === 0 && { take: some(3, () => 1 + random((stored?.inbox ?? 0) + 1)) }),
     ...(random(3) === 0 && { rows: some(4, write) }),
-    ...(random(10) === 0 && { require: some(2, () => ({ table: 'chunk' as const, key: key() })) }),
+    ...(random(6) === 0 && { require: some(2, () => ({ table: 'chunk' as const, key: key() })) }),
     ...(random(8) === 0 && { durability: 'strict' as const }),
   }
 }
@@ -52,5 +52,6 @@ function chooseExpect(random: (n: number) => number, seq: number, epoch: number,
   if (kind < 2) return { kind: 'absent' }
   if (kind < 4) return { kind: 'none' }
   if (kind < 6) return { kind: 'exists' }
+  if (kind < 8) return { kind: 'epoch', epoch }
   return { kind: 'head', epoch, seq, ...(random(3) === 0 && { inbox }) }
 }

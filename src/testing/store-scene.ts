@@ -38,7 +38,7 @@ export interface SceneCase {
   run(scene: Scene): Promise<void>
 }
 
-export const tables: readonly Table[] = ['inbox', 'outbox', 'chunk', 'manifest']
+export const tables: readonly Table[] = ['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state']
 
 /** Bytes that tell what they are: UTF-8 text. */
 export function text(value: string): Uint8Array {
@@ -86,7 +86,8 @@ export async function fill(store: RunStore): Promise<void> {
     post: [text('first message'), text('second message')],
     rows: [
       { table: 'outbox', key: 'k', value: text('o') }, { table: 'chunk', key: 'k', value: text('c') },
-      { table: 'manifest', key: 'k', value: text('m') },
+      { table: 'manifest', key: 'k', value: text('m') }, { table: 'memo', key: 'k', value: text('me') },
+      { table: 'state', key: 'k', value: text('s') },
     ],
   })
 }
@@ -105,8 +106,15 @@ export async function snapshot(store: RunStore, harness: StoreHarness): Promise<
 export const everything = (seq: number): Omit<Batch, 'expect'> => ({
   entries: entriesAfter(seq, 2), row: row({ epoch: 2, wakeAt: 9_000_000_000_000, record: text('next') }),
   post: [text('m')], take: [1], require: [{ table: 'manifest', key: 'k' }],
-  rows: [{ table: 'outbox', key: 'new', value: text('o') }, { table: 'chunk', key: 'k', value: null }],
+  rows: [
+    { table: 'outbox', key: 'new', value: text('o') }, { table: 'chunk', key: 'k', value: null }, { table: 'state', key: 'new', value: text('s') },
+  ],
 })
+
+/** A batch of a step that runs under `epoch`. */
+export function ofStep(rest: Omit<Batch, 'expect'> = {}, epoch = 1): Batch {
+  return { expect: { kind: 'epoch', epoch }, ...rest }
+}
 
 /** Commits `batch`, expects that it is stale for `reason`, and that nothing at all changed. */
 export async function refused(scene: Scene, store: RunStore, batch: Batch, reason: StaleReason): Promise<void> {
