@@ -46,6 +46,55 @@ export interface StepOptions<A extends At, I> {
   readonly retry?: RetryPolicy
 }
 
+/** What a memo is found by: any value of the codec, compared by content. The order of an object's keys is no difference. */
+export type MemoKey = string | number | bigint | boolean | null | object
+
+/**
+ * What one step keeps over its attempts, so that a retry does not pay again for what an earlier attempt has done. A cache: a memo
+ * may be there for an attempt that never settled, and one that is missing only means that the work is done again. It belongs to
+ * this step of this run and generation; nobody else reads it, and it goes with the run.
+ *
+ * All of it rejects with `attempt_over` once the attempt is over (it settled, timed out or was aborted) and then writes nothing,
+ * with `stale_epoch` when another host drives the run now, and with `not_serializable`, `invalid_argument`. A store that fails
+ * (`store_unavailable`, `quota_exceeded`, `commit_unknown`, …) fails the attempt in a way that is tried again.
+ */
+export interface Memo {
+  /**
+   * The value kept under `key`, or what `make` gives. Stored before the promise resolves, with the decoded copy of what was
+   * stored (G26). A crash while `make` runs keeps nothing: it is called again. Equal keys of one attempt wait for each other, so
+   * `make` must not ask for its own key. Rejects with what `make` throws, which keeps nothing; `limit_exceeded` (`memoBytes`).
+   */
+  <V>(key: MemoKey, make: () => V | Promise<V>): Promise<V>
+  /** A copy of what is kept under `key`; undefined when nothing is, or when that is `undefined` (see `has`). */
+  get<V = unknown>(key: MemoKey): Promise<V | undefined>
+  /** Whether anything is kept under `key`, be it `undefined`. */
+  has(key: MemoKey): Promise<boolean>
+  /** Keeps `value` as it is now. Durable when it resolves; the last write of a key holds. `limit_exceeded` (`memoBytes`). */
+  put(key: MemoKey, value: unknown): Promise<void>
+  /** Durable when it resolves; a key under which nothing is kept is no error. */
+  delete(key: MemoKey): Promise<void>
+}
+
+/**
+ * Values of the run, by key, for all of its steps. What an attempt sets or deletes is committed together with the step's outcome:
+ * applied exactly once for each committed outcome, and dropped when the attempt throws, times out, or is aborted. A crash before
+ * that commit loses both, after it neither. A new generation begins with nothing, as its steps run anew.
+ *
+ * Keys are not blank, have at most `nameLength` characters, and don't begin with "stepwell." (`reserved_name`). All of it throws
+ * `attempt_over` once the attempt is over.
+ */
+export interface StepState {
+  /** A copy of the value: what this attempt has staged, else what is committed, by whatever step. Undefined when there is none. */
+  get<V = unknown>(key: string): Promise<V | undefined>
+  /**
+   * Stages `value` as it is now; nothing is written yet. Throws `limit_exceeded` (`stateBytes`, and `stagedBytes` for all of the
+   * attempt), `not_serializable`, `state_conflict` when this attempt deletes the key.
+   */
+  set(key: string, value: unknown): void
+  /** Stages the removal; of what is not there, too. Throws `state_conflict` when this attempt sets the key. */
+  delete(key: string): void
+}
+
 /** What a step's function gets. With parallel steps only this object knows whose it is; `ctx` does not. */
 export interface Call<S extends Services, A extends At, I> {
   readonly input: I
@@ -59,6 +108,10 @@ export interface Call<S extends Services, A extends At, I> {
   /** The call's structural key, as in the journal. */
   readonly key: string
   readonly runId: string
+  /** Kept over the attempts of this step. */
+  readonly memo: Memo
+  /** The run's own values, changed together with this step's outcome. */
+  readonly state: StepState
   /** Shown to whoever watches the run. In memory only. */
   progress(done: number, of?: number): void
   log(message: string, data?: unknown): void

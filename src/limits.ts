@@ -11,7 +11,13 @@ export interface Limits {
   readonly chunkBytes: number
   /** The largest blob that is written directly (`putBlob`). */
   readonly blobBytes: number
-  /** A step's name, its own key, a branch's or scope's label (characters). */
+  /** One value that a step keeps with `memo`, encoded. */
+  readonly memoBytes: number
+  /** One value of the run's state, encoded. */
+  readonly stateBytes: number
+  /** All that one attempt stages of the run's state: it goes into one commit. */
+  readonly stagedBytes: number
+  /** A step's name, its own key, a branch's or scope's label, a key of the run's state (characters). */
   readonly nameLength: number
   /** A structural key (characters): how deep scopes can nest. */
   readonly keyLength: number
@@ -49,6 +55,9 @@ export const defaultLimits: Limits = Object.freeze({
   valueBytes: 32 * 1024 * 1024,
   chunkBytes: 48 * 1024,
   blobBytes: 1024 * 1024 * 1024,
+  memoBytes: 1024 * 1024,
+  stateBytes: 256 * 1024,
+  stagedBytes: 4 * 1024 * 1024,
   nameLength: 128,
   keyLength: 2048,
   outstanding: 10_000,

@@ -2,10 +2,13 @@
 
 import type { BlobRef } from '../blob-ref.ts'
 import { readBlob } from '../blob.ts'
-import { StepwellError } from '../errors.ts'
-import type { Host, HostTimer } from '../host.ts'
-import type { RunStore } from '../store/store.ts'
+import type { Memo, StepState } from '../context.ts'
+import { isStepwellError, StepwellError } from '../errors.ts'
+import type { HostTimer } from '../host.ts'
+import type { KeepHost, KeepPlace } from './kept.ts'
 import { idempotencyKey } from './key.ts'
+import { createMemo } from './memo.ts'
+import { StagedState } from './step-state.ts'
 
 export type Outcome =
   | { readonly ok: true; readonly value: unknown }
@@ -32,10 +35,10 @@ export interface Progress {
 }
 
 /** What the host lends to every attempt of a run. */
-export interface AttemptHost {
-  readonly store: RunStore
-  readonly host: Host
+export interface AttemptHost extends KeepHost {
   readonly services: object
+  /** Of the run now. No attempt sees it change: those of the generation before are abandoned first. */
+  readonly generation: () => number
   /** Something changed that a watcher may want to see. */
   readonly changed: () => void
 }
@@ -51,12 +54,26 @@ export class Attempt {
   timer: HostTimer | undefined
   /** Nobody wants it any more: its outcome is dropped. */
   isAbandoned = false
+  /** Why it was abandoned. */
+  reason: unknown
+  /** What it wants to change of the run's state, together with its outcome; made when it is asked for. */
+  staged: StagedState | undefined
 
   constructor(key: string, init: AttemptInit, startedAt: number) {
     this.key = key
     this.number = init.attempt
     this.timeoutMs = init.timeoutMs
     this.startedAt = startedAt
+  }
+
+  /** Why memo and state take nothing more from it, once that is so. */
+  over(): StepwellError | undefined {
+    if (!this.isAbandoned && this.outcome === undefined) return undefined
+    if (isStepwellError(this.reason, 'stale_epoch')) return this.reason
+    const cause = this.reason ?? (this.outcome?.ok === false ? this.outcome.error : undefined)
+    return new StepwellError('attempt_over', `step ${this.key}: attempt ${this.number} is over, so memo and state take nothing more from it`, {
+      cause, details: { key: this.key, attempt: this.number },
+    })
   }
 }
 
@@ -70,6 +87,8 @@ export class StepCall {
   #init: AttemptInit
   #incarnation: string
   #idempotencyKey: string | undefined
+  #memo: Memo | undefined
+  #state: StepState | undefined
 
   constructor(live: Attempt, init: AttemptInit, incarnation: string, host: AttemptHost) {
     this.input = init.input
@@ -104,6 +123,20 @@ export class StepCall {
       if (live.isAbandoned || live.outcome !== undefined) live.controller.abort(live.outcome?.ok === false ? live.outcome.error : undefined)
     }
     return live.controller.signal
+  }
+
+  get memo(): Memo {
+    const live = this.#live
+    return (this.#memo ??= createMemo(this.#host, this.#keep(), () => live.over()))
+  }
+
+  get state(): StepState {
+    const live = this.#live
+    return (this.#state ??= (live.staged = new StagedState(this.#host, this.#keep(), () => live.over())).view)
+  }
+
+  #keep(): KeepPlace {
+    return { incarnation: this.#incarnation, generation: this.#host.generation(), step: this.key }
   }
 
   // Functions made when asked for, and not methods: a step's function takes its call apart, `({ progress }) => …`.
@@ -210,6 +243,7 @@ export class Attempts {
     for (const [key, attempt] of this.live) {
       if (which !== undefined && !which(key)) continue
       attempt.isAbandoned = true
+      attempt.reason = reason
       attempt.timer?.cancel()
       attempt.controller?.abort(reason)
       this.live.delete(key)

@@ -9,7 +9,7 @@ import { type Blocked, type CancelPayload, decodeRecord, isEnded, type RunRecord
 import { Superseded, Writer } from '../journal/writer.ts'
 import { encode } from '../codec.ts'
 import type { Limits } from '../limits.ts'
-import { isPromise, type RunRow, type RunStore } from '../store/store.ts'
+import { isPromise, type MaybePromise, type RunRow, type RunStore } from '../store/store.ts'
 import { Attempts, type Progress } from './attempt.ts'
 import { Live } from './live.ts'
 import { fromPayload } from './outcome.ts'
@@ -54,6 +54,9 @@ const none: ReadonlySet<string> = new Set()
 export class Driver {
   readonly #init: DriverInit
   readonly #attempts: Attempts
+  /** With the epoch that this driver took last; a promise while it takes the next. */
+  #writer: MaybePromise<Writer | undefined>
+  #generation = 1
   #driving: Promise<DriveEnd> | undefined
   #pass: Pass | undefined
   #mustAsk: ReadonlySet<string> = none
@@ -64,7 +67,10 @@ export class Driver {
   constructor(init: DriverInit) {
     this.#init = init
     this.#attempts = new Attempts({
-      store: init.store, host: init.host, services: init.services, changed: () => this.#changed(),
+      store: init.store, host: init.host, limits: init.limits, services: init.services, changed: () => this.#changed(),
+      // An attempt begins in a pass, and a pass after the first epoch was taken.
+      authority: () => this.#writer as MaybePromise<Writer>,
+      generation: () => this.#generation,
     })
   }
 
@@ -182,7 +188,8 @@ export class Driver {
         details: { limit: 'wakes', measured: wakes, allowed: this.#init.limits.wakes },
       }))
     }
-    await state.commit([], {
+    const before = this.#writer
+    const taken = state.commit([], {
       change: {
         record: { status: record.status === 'cancelling' ? 'cancelling' : 'running', wakes, wokenSeq: seq, blocked: undefined, waitingFor: [] },
         wakeAt: now + this.#recoveryMs(wakes),
@@ -191,6 +198,11 @@ export class Driver {
       },
       durability: this.#init.takesEpoch ? 'strict' : 'relaxed',
     })
+    // Until it is taken, the epoch that was read is somebody else's: a step that outlived the last drive must not write with it.
+    if (isPromise(taken)) this.#writer = taken.then(() => state.writer, () => before)
+    await taken
+    this.#writer = state.writer
+    this.#generation = state.writer.generation
     this.#changed()
     return this.#runPass(state, definition, isSynchronous)
   }

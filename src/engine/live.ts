@@ -7,7 +7,7 @@ import type { Entry } from '../journal/entry.ts'
 import type { CancelPayload, Waiting } from '../journal/record.ts'
 import type { Draft } from '../journal/writer.ts'
 import type { Limits } from '../limits.ts'
-import type { Batch } from '../store/store.ts'
+import type { Batch, RowWrite } from '../store/store.ts'
 import type { Attempt, Attempts } from './attempt.ts'
 import type { Pending } from './call.ts'
 import { finish } from './finish.ts'
@@ -40,6 +40,8 @@ interface Group {
   /** How many of the drafts will be delivered. */
   outcomes: number
   readonly require: NonNullable<Batch['require']>[number][]
+  /** What the settled attempts have staged of the run's state. */
+  readonly rows: RowWrite[]
   /** Settled attempts that the drafts hold. */
   collected: number
   readonly after: (() => void)[]
@@ -103,6 +105,8 @@ export class Live {
     if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.timed.size > 0) return undefined
     const call = pass.outstanding.get(attempt.key)
     if (call?.step === undefined || attempt.outcome?.ok !== true) return undefined
+    // What it staged is committed with its outcome, which the other way of delivery does.
+    if (attempt.staged !== undefined && attempt.staged.rows.length > 0) return undefined
     try {
       const lent = lendInline(this.state.limits, attempt.outcome.value)
       return lent && { call, attempt: attempt.number, payload: lent.bytes, value: lent.value }
@@ -138,7 +142,7 @@ export class Live {
 
       const group = await this.#collect(pass, now)
       if (group.drafts.length > 0) {
-        const answer = await state.commit(group.drafts, group.require.length > 0 ? { require: group.require } : {})
+        const answer = await state.commit(group.drafts, { require: group.require, rows: group.rows })
         if (answer.kind !== 'committed') continue
         for (const run of group.after) run()
         attempts.collected(group.collected)
@@ -216,7 +220,7 @@ export class Live {
   /** What can be committed now: due times to store, timers that are due, attempts that settled. */
   async #collect(pass: Pass, now: number): Promise<Group> {
     const { limits } = this.state
-    const group: Group = { drafts: [], outcomes: 0, require: [], collected: 0, after: [], bytes: 0 }
+    const group: Group = { drafts: [], outcomes: 0, require: [], rows: [], collected: 0, after: [], bytes: 0 }
     while (hasRoom(group, limits)) {
       const call = this.#unstored[group.after.length]
       if (call === undefined) break
@@ -262,9 +266,14 @@ export class Live {
     if (settled?.ok === true) {
       try {
         const inline = encodeInline(limits, settled.value, `value of step ${call.key}`)
-        if (inline instanceof Uint8Array) return { ...common, kind: 'step_completed', payload: inline }
-        const { payload, blob, require } = await offload(this.state.blobs, limits, now, inline.large)
+        const { payload, blob, require } = inline instanceof Uint8Array
+          ? { payload: inline, blob: false, require: undefined }
+          : await offload(this.state.blobs, limits, now, inline.large)
         group.require.push(...(require ?? []))
+        if (attempt.staged !== undefined) {
+          group.rows.push(...attempt.staged.rows)
+          group.bytes += attempt.staged.bytes
+        }
         return { ...common, kind: 'step_completed', payload, blob }
       } catch (failure) {
         error = failure

@@ -13,10 +13,10 @@ const codes = {
     'invalid_argument', 'invalid_id', 'invalid_token', 'invalid_duration', 'input_invalid', 'not_registered',
     'run_not_found', 'wrong_host', 'wrong_namespace', 'foreign_await', 'outside_step', 'outside_run',
     'duplicate_key', 'reserved_name', 'not_found', 'method_not_allowed', 'unsupported_media_type',
-    'body_too_large', 'malformed_json', 'unauthorized', 'forbidden', 'unsupported',
+    'body_too_large', 'malformed_json', 'unauthorized', 'forbidden', 'unsupported', 'state_conflict',
   ],
   conflict: [
-    'input_mismatch', 'already_ended', 'stale_epoch', 'locked',
+    'input_mismatch', 'already_ended', 'stale_epoch', 'locked', 'attempt_over',
   ],
   transient: [
     'step_timeout', 'quota_exceeded', 'store_unavailable', 'store_blocked', 'commit_timeout',

@@ -34,6 +34,8 @@ const lines: { readonly [code in ErrorCode]: readonly [status: number, help: str
   foreign_await: [500, 'Put the foreign await into a step; a workflow awaits ctx calls and plain promises of them only.'],
   outside_step: [500, 'Call this inside the function of a step.'],
   outside_run: [500, 'Call this on the ctx of a run while its function is running.'],
+  attempt_over: [409, 'Await every call of memo and state before the function of the step returns, and stop when its abortSignal aborts.'],
+  state_conflict: [400, 'Set or delete a key of the state in one attempt of a step, not both.'],
   duplicate_key: [500, 'Give each of the equal calls its own `key`.'],
   reserved_name: [400, 'Choose another name; this one belongs to stepwell.'],
   divergence: [500, 'Deploy code that replays the recorded history, or restart the run; details shows both sides.'],

@@ -33,6 +33,8 @@ export interface AppendOptions {
   /** The commit also requires that no message came after this one (parking, ending). */
   readonly inbox?: number
   readonly require?: Batch['require']
+  /** Side rows that these entries bring. */
+  readonly rows?: Batch['rows']
   readonly durability?: Batch['durability']
 }
 
@@ -106,6 +108,7 @@ export class Writer {
       ...(row === undefined ? undefined : { row }),
       ...(options.take === undefined || options.take.length === 0 ? undefined : { take: options.take }),
       ...(options.require === undefined || options.require.length === 0 ? undefined : { require: options.require }),
+      ...(options.rows === undefined || options.rows.length === 0 ? undefined : { rows: options.rows }),
       ...(options.durability === undefined ? undefined : { durability: options.durability }),
     }
     return this.#commit({ batch, head, row, lastAt: drafts.length > 0 ? at : this.lastAt, entries })

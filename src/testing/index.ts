@@ -1,4 +1,5 @@
 export { createMemoryShelf } from '../store/memory.ts'
+export { clearMemos } from '../engine/memo.ts'
 export { exploreCrashes } from './crash-explorer.ts'
 export type { Execution, ExploreCounts, Explored, ExploreOptions, Schedule, Strike } from './crash-explorer.ts'
 export { FaultStore } from './fault-store.ts'

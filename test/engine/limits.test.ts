@@ -110,6 +110,60 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       expect(store.keys('manifest', { limit: 10 })).toHaveLength(1)
     },
   },
+  memoBytes: {
+    value: 1_048_576,
+    check: async () => {
+      const { process, error } = await under({ memoBytes: 100 }, async (ctx) => {
+        await ctx.step('fits', ({ memo }) => memo.put('k', 'x'.repeat(97)))
+        await ctx.step('s', ({ memo }) => memo('k', () => 'x'.repeat(98)))
+      })
+      expect(error).toMatchObject({
+        code: 'step_failed',
+        cause: { code: 'limit_exceeded', details: { limit: 'memoBytes', measured: 101, allowed: 100 } },
+      })
+      // Not tried again, and nothing of it was kept.
+      expect(process.world.kinds()).toEqual(['run_started', 'step_completed fits', 'step_failed s', 'run_failed'])
+      expect(process.world.shelf.open(ID).keys('memo', { limit: 10 })).toHaveLength(1)
+    },
+  },
+  stateBytes: {
+    value: 262_144,
+    check: async () => {
+      const { process, error } = await under({ stateBytes: 100 }, async (ctx) => {
+        await ctx.step('fits', ({ state }) => state.set('k', 'x'.repeat(97)))
+        await ctx.step('s', ({ state }) => {
+          state.set('other', 1)
+          state.set('k', 'x'.repeat(98))
+        })
+      })
+      expect(error).toMatchObject({
+        code: 'step_failed',
+        cause: { code: 'limit_exceeded', details: { limit: 'stateBytes', measured: 101, allowed: 100 } },
+      })
+      expect(process.world.shelf.open(ID).keys('state', { limit: 10 })).toHaveLength(1)
+    },
+  },
+  stagedBytes: {
+    value: 4_194_304,
+    check: async () => {
+      const { process, error } = await under({ stagedBytes: 500 }, async (ctx) => {
+        // What is set again, or has room again, counts once.
+        await ctx.step('fits', ({ state }) => {
+          for (let i = 0; i < 20; i++) state.set('a', 'x'.repeat(i % 2 === 0 ? 300 : 100))
+          state.set('b', 'x'.repeat(100))
+        })
+        await ctx.step('s', ({ state }) => {
+          state.set('a', 'x'.repeat(300))
+          state.set('b', 'x'.repeat(100))
+        })
+      })
+      expect(error).toMatchObject({
+        code: 'step_failed',
+        cause: { code: 'limit_exceeded', details: { limit: 'stagedBytes', allowed: 500 } },
+      })
+      expect(process.world.kinds()).toEqual(['run_started', 'step_completed fits', 'step_failed s', 'run_failed'])
+    },
+  },
   nameLength: {
     value: 128,
     check: async () => {
