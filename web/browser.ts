@@ -4,7 +4,7 @@ import type { Client } from '../src/client.ts'
 import type { Services, ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
 import { type Duration, toMs } from '../src/duration.ts'
-import { isStepwellError, StepwellError } from '../src/errors.ts'
+import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import type { LogRecord } from '../src/host.ts'
 import { decodeRecord } from '../src/journal/record.ts'
 import { type Limits, limits as withDefaults } from '../src/limits.ts'
@@ -33,6 +33,11 @@ export type BrowserOptions<W extends readonly AnyWorkflow[]> = {
   /** Where runs move with `ctx.moveTo('edge')`. Kept; moving comes with a later version. */
   readonly remote?: string
   readonly limits?: Partial<Limits>
+  /**
+   * Masks secrets in the texts of errors (messages, details, causes) before anything of them is stored; called with each text and
+   * the name of its field. In place of the default, `maskSecrets`; one that throws leaves nothing of the text.
+   */
+  readonly redact?: Redact
   /**
    * Of one attempt to open the database: then it is `store_unavailable` or, held by another tab, `store_blocked`. Default:
    * 5 seconds.
@@ -113,7 +118,7 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
   const hints = new Hints(name)
   const bells = new Bells(host, hints)
   const drives = new Drives({
-    shelf, host, registry: workflows, services: options.services ?? {}, limits, hints, maxDrives,
+    shelf, host, registry: workflows, services: options.services ?? {}, limits, redact: options.redact, hints, maxDrives,
     locks: createRunLocks(name, api),
   })
   const unlisten = listenToLifecycle({

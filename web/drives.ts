@@ -3,7 +3,7 @@
 
 import { knowsVersion, type Registry } from '../src/define.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
-import { isStepwellError } from '../src/errors.ts'
+import { isStepwellError, type Redact } from '../src/errors.ts'
 import { loadFast } from '../src/hash.ts'
 import type { Host } from '../src/host.ts'
 import { decodeRecord, isEnded, type RunRecord } from '../src/journal/record.ts'
@@ -19,6 +19,7 @@ export interface DrivesInit {
   readonly registry: Registry
   readonly services: object
   readonly limits: Limits
+  readonly redact: Redact | undefined
   readonly locks: RunLocks
   readonly hints: Hints
   readonly maxDrives: number
@@ -170,10 +171,10 @@ export class Drives {
   }
 
   async #drive(runId: string, lock: RunLock): Promise<Visit> {
-    const { shelf, host, registry, services, limits, hints } = this.#init
+    const { shelf, host, registry, services, limits, redact, hints } = this.#init
     const store = shelf.open(runId)
     const driver = this.#kept.get(runId) ?? new Driver({
-      store, host, registry, services, limits, takesEpoch: true, changed: () => this.#changed(runId),
+      store, host, registry, services, limits, redact, takesEpoch: true, changed: () => this.#changed(runId),
     })
     this.#kept.delete(runId)
     this.#driving.set(runId, driver)

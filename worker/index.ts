@@ -4,6 +4,7 @@ import type { Hono } from 'hono'
 import type { Client } from '../src/client.ts'
 import type { ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
+import type { Redact } from '../src/errors.ts'
 import { limits, type Limits } from '../src/limits.ts'
 import type { Authorize } from './authorize.ts'
 import { createEdgeClient, type EdgeReach } from './client.ts'
@@ -27,6 +28,11 @@ export interface EdgeOptions<Env extends object, W extends readonly AnyWorkflow[
   /** Decides about every HTTP request. `null` refuses them all: then only `client(env)` reaches the runs. */
   readonly authorize: Authorize<NoInfer<Env>> | null
   readonly limits?: Partial<Limits>
+  /**
+   * Masks secrets in the texts of errors (messages, details, causes) before anything of them is stored; called with each text and
+   * the name of its field. In place of the default, `maskSecrets`; one that throws leaves nothing of the text.
+   */
+  readonly redact?: Redact
   /** The name under which the worker exports `Run`. Default 'Run'. */
   readonly className?: string
   /** A Durable Object binding to that class, for configurations with `migrations`. Default: `exports` of wrangler.toml, no binding. */
@@ -56,7 +62,7 @@ export function edge<Env extends object, const W extends readonly AnyWorkflow[]>
   const known = registry(options.workflows)
   const all = limits(options.limits)
   const reach = (env: Env): EdgeReach => ({ registry: known, limits: all, namespace: () => findNamespace(env, options) })
-  const config: RunConfig<Env> = { registry: known, limits: all, services: (env) => options.services(env) as object }
+  const config: RunConfig<Env> = { registry: known, limits: all, services: (env) => options.services(env) as object, redact: options.redact }
   return {
     Run: class Run extends RunObject<Env> {
       constructor(ctx: DurableObjectState, env: Env) {

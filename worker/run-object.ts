@@ -7,7 +7,7 @@ import type { Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
 import { startRun } from '../src/engine/start.ts'
-import { isStepwellError, StepwellError } from '../src/errors.ts'
+import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import { exportRun } from '../src/journal/export.ts'
 import { decodeRecord, isEnded, type RunRecord } from '../src/journal/record.ts'
 import { type LiveStepView, outcome, summary } from '../src/journal/summary.ts'
@@ -26,6 +26,7 @@ export interface RunConfig<Env> {
   /** Called once for each object that drives. */
   readonly services: (env: Env) => object
   readonly limits: Limits
+  readonly redact: Redact | undefined
 }
 
 /** Blobs that no start refers to go when nothing was added for so long. */
@@ -235,6 +236,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     }
     return (this.#driver = new Driver({
       store, host: this.#host, registry: this.#config.registry, services, limits: this.#config.limits, takesEpoch: false,
+      redact: this.#config.redact,
     }))
   }
 

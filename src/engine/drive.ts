@@ -1,7 +1,7 @@
 // The one loop over a run: takes authority, runs passes until the run parks, ends or is blocked, and writes which it was.
 
 import { type AnyWorkflow, knowsVersion, type Registry } from '../define.ts'
-import { isStepwellError, StepwellError } from '../errors.ts'
+import { isStepwellError, maskSecrets, type Redact, redactDetails, redactText, StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import { before, Cursor, type Mark } from '../journal/cursor.ts'
 import { claim, decodeEntry, type Entry, GENESIS } from '../journal/entry.ts'
@@ -26,6 +26,8 @@ export interface DriverInit {
   readonly limits: Limits
   /** Raise the epoch at each drive, so that whoever drove before is refused (G6). Where the platform gives authority: false. */
   readonly takesEpoch: boolean
+  /** Masks secrets in the texts of errors before they are stored. Default: `maskSecrets`. */
+  readonly redact?: Redact | undefined
   /** Something that a watcher may want to see has changed: entries were committed, progress was made, the drive is over. */
   readonly changed?: () => void
 }
@@ -53,6 +55,7 @@ const none: ReadonlySet<string> = new Set()
 /** Drives one run. One instance per run and host; `drive` may be called by anyone at any time. */
 export class Driver {
   readonly #init: DriverInit
+  readonly #redact: Redact
   readonly #attempts: Attempts
   /** With the epoch that this driver took last; a promise while it takes the next. */
   #writer: MaybePromise<Writer | undefined>
@@ -66,6 +69,7 @@ export class Driver {
 
   constructor(init: DriverInit) {
     this.#init = init
+    this.#redact = init.redact ?? maskSecrets
     this.#attempts = new Attempts({
       store: init.store, host: init.host, limits: init.limits, services: init.services, changed: () => this.#changed(),
       // An attempt begins in a pass, and a pass after the first epoch was taken.
@@ -151,7 +155,7 @@ export class Driver {
     } catch (error) {
       if (!isStepwellError(error)) throw error
       // The row itself can't be trusted, so nothing is written to it: it is reported, kept, and never driven.
-      return { kind: 'blocked', blocked: blockedBy(error, 1), wakeAt: null }
+      return { kind: 'blocked', blocked: blockedBy(error, 1, this.#redact), wakeAt: null }
     }
     if (isEnded(record.status)) return { kind: 'ended', status: record.status }
     // The number of the last message only grows: whether one waits, the inbox itself says.
@@ -278,7 +282,7 @@ export class Driver {
     const canCancel = error.kind !== 'integrity' || error.code === 'divergence'
     if (canCancel && await cancelBlocked(state)) return { kind: 'ended', status: 'cancelled' }
     const tries = state.blockedBefore?.code === error.code ? state.blockedBefore.tries + 1 : 1
-    const blocked = blockedBy(error, tries)
+    const blocked = blockedBy(error, tries, this.#redact)
     // A deploy may cure it, and a run that nobody touches must notice the deploy: it is looked at again, ever more rarely.
     const wakeAt = blocked.curable ? host.now() + Math.min(24 * 3_600_000, 60_000 * 4 ** Math.min(tries - 1, 8)) : null
     host.log({ level: 'error', runId: store.runId, message: `blocked (${blocked.code}): ${blocked.message}` })
@@ -302,7 +306,7 @@ export class Driver {
       store, host: host.name, limits, now: () => host.now(), timer: (ms, run) => host.timer(ms, run),
     }, row.epoch, record.generation, head, claimed.at)
     return new RunState({
-      store, host, limits, writer, definition: definition as AnyWorkflow, record, wakeAt: row.wakeAt, inbox: row.inbox,
+      store, host, limits, writer, definition: definition as AnyWorkflow, redact: this.#redact, record, wakeAt: row.wakeAt, inbox: row.inbox,
       committed: (entries: readonly Entry[]) => { if (entries.length > 0) this.#changed() },
     })
   }
@@ -340,9 +344,10 @@ async function cancelBlocked(state: RunState): Promise<boolean> {
 
 const curable: ReadonlySet<string> = new Set(['not_registered', 'unknown_version', 'workflow_bug', 'divergence', 'foreign_await', 'format_too_new', 'unsupported_entry'])
 
-function blockedBy(error: StepwellError, tries: number): Blocked {
+function blockedBy(error: StepwellError, tries: number, redact: Redact): Blocked {
+  const details = redactDetails(error, redact)
   return {
-    code: error.code, tries, message: error.message, curable: curable.has(error.code) || error.kind === 'usage',
-    ...(error.details === undefined ? undefined : { details: error.details }),
+    code: error.code, tries, message: redactText(error.message, redact), curable: curable.has(error.code) || error.kind === 'usage',
+    ...(details === undefined ? undefined : { details }),
   }
 }

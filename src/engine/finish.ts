@@ -1,7 +1,7 @@
 // How a run ends: one commit of the terminal entry, the row's status and no wake time (G21, G22).
 
 import { encode } from '../codec.ts'
-import { isStepwellError, StepwellError } from '../errors.ts'
+import { isStepwellError, redactError, StepwellError } from '../errors.ts'
 import type { RunRecord } from '../journal/record.ts'
 import type { Draft } from '../journal/writer.ts'
 import { validate } from '../schema.ts'
@@ -43,7 +43,7 @@ async function terminalOf(pass: Pass, live: Live): Promise<{ draft: Draft; statu
   const { state } = live
   const { winding, ended } = pass
   const failed = (error: unknown): { draft: Draft; status: RunRecord['status'] } => ({
-    draft: { kind: 'run_failed', calls: pass.calls, payload: encode(asError(error)) }, status: 'failed',
+    draft: { kind: 'run_failed', calls: pass.calls, payload: encode(redactError(asError(error), state.redact)) }, status: 'failed',
   })
   if (winding?.cause === 'cancel_requested') {
     return { draft: { kind: 'run_cancelled', calls: pass.calls, payload: encode(winding.error) }, status: 'cancelled' }

@@ -2,7 +2,7 @@
 // quiescence, when everything that the journal holds was delivered.
 
 import { encode } from '../codec.ts'
-import { StepwellError } from '../errors.ts'
+import { redactError, redactText, StepwellError } from '../errors.ts'
 import type { Entry } from '../journal/entry.ts'
 import type { CancelPayload, Waiting } from '../journal/record.ts'
 import type { Draft } from '../journal/writer.ts'
@@ -259,7 +259,7 @@ export class Live {
   }
 
   async #outcomeOf(pass: Pass, call: Pending, attempt: Attempt, group: Group, now: number): Promise<Draft> {
-    const { limits, host } = this.state
+    const { limits, host, redact } = this.state
     const common = { key: call.key, fingerprint: call.fingerprint, calls: pass.calls, attempt: attempt.number }
     const settled = attempt.outcome
     let error: unknown
@@ -291,14 +291,14 @@ export class Live {
         call.isDueStored = true
         this.timed.add(call)
       })
-      return { ...common, kind: 'attempt_failed', due, payload: encode(error instanceof Error ? error : { thrown: describe(error) }) }
+      return { ...common, kind: 'attempt_failed', due, payload: encode(error instanceof Error ? redactError(error, redact) : { thrown: redactText(describe(error), redact) }) }
     }
     const code = error instanceof StepwellError && error.code === 'step_timeout' ? 'step_timeout' : 'step_failed'
     const attempts = attempt.number === 1 ? '' : ` after ${attempt.number} attempts`
     const failure = new StepwellError(code, `step "${call.key}" failed${attempts}: ${describe(error)}`, {
       cause: error, details: { key: call.key, attempts: attempt.number },
     })
-    return { ...common, kind: 'step_failed', payload: encode(failure) }
+    return { ...common, kind: 'step_failed', payload: encode(redactError(failure, redact)) }
   }
 
   #nextTime(pass: Pass): number | null {

@@ -2,6 +2,7 @@
 
 import { decode } from '../codec.ts'
 import type { AnyWorkflow } from '../define.ts'
+import type { Redact } from '../errors.ts'
 import type { Host } from '../host.ts'
 import type { Entry } from '../journal/entry.ts'
 import { type Blocked, encodeRecord, type Message, type RunRecord } from '../journal/record.ts'
@@ -28,6 +29,8 @@ export class RunState {
   readonly limits: Limits
   readonly writer: Writer
   readonly definition: AnyWorkflow
+  /** What every error goes through before anything of it is stored. */
+  readonly redact: Redact
   /** Why the run was blocked when this drive began. */
   readonly blockedBefore: Blocked | undefined
   record: RunRecord
@@ -39,7 +42,7 @@ export class RunState {
   #committed: (entries: readonly Entry[]) => void
 
   constructor(init: {
-    store: RunStore; host: Host; limits: Limits; writer: Writer; definition: AnyWorkflow
+    store: RunStore; host: Host; limits: Limits; writer: Writer; definition: AnyWorkflow; redact: Redact
     record: RunRecord; wakeAt: number | null; inbox: number; committed: (entries: readonly Entry[]) => void
   }) {
     this.store = init.store
@@ -47,6 +50,7 @@ export class RunState {
     this.limits = init.limits
     this.writer = init.writer
     this.definition = init.definition
+    this.redact = init.redact
     this.record = init.record
     this.blockedBefore = init.record.blocked
     this.wakeAt = init.wakeAt

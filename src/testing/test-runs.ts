@@ -5,7 +5,7 @@ import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
 import { type DriveEnd, Driver } from '../engine/drive.ts'
 import { startId, startRun } from '../engine/start.ts'
 import { requestCancel } from '../engine/cancel.ts'
-import { StepwellError } from '../errors.ts'
+import { type Redact, StepwellError } from '../errors.ts'
 import { type RunSummary, summary } from '../journal/summary.ts'
 import { limits, type Limits } from '../limits.ts'
 import { isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
@@ -20,6 +20,8 @@ export interface TestRunsOptions {
   readonly limits?: Partial<Limits>
   /** As a browser does: each drive takes the next epoch. Default true. */
   readonly takesEpoch?: boolean
+  /** Default: `maskSecrets`, as on every host. */
+  readonly redact?: Redact
   /** Let virtual time move on also while steps run: for steps that wait for nothing but this host's timers. */
   readonly stepsUseHostTime?: boolean
   /** Virtual time stands still while the store works: for a real one that answers later, where every commit would time out. */
@@ -77,7 +79,7 @@ export class TestRuns {
     if (driver === undefined) {
       driver = new Driver({
         store: await this.store(id), host: this.host, registry: registry(this.#options.workflows), services: this.#options.services ?? {},
-        limits: this.#limits, takesEpoch: this.#options.takesEpoch ?? true,
+        limits: this.#limits, takesEpoch: this.#options.takesEpoch ?? true, redact: this.#options.redact,
       })
       this.#drivers.set(id, driver)
     }
