@@ -83,6 +83,39 @@ workflow({ name: 'calls', input: z.any(), services: services<{ any: { clock: { n
   // @ts-expect-error a step's signal cannot be aborted by the step
   await ctx.step('s', ({ abortSignal }) => { abortSignal.abort() })
 
+  // What a step keeps.
+  await ctx.step('s', async ({ memo, state }) => {
+    const made = await memo('k', async () => ({ n: 1 }))
+    same<Equal<typeof made, { n: number }>>()
+    const plainly = await memo({ any: ['key', 1n] }, () => 'x')
+    same<Equal<typeof plainly, string>>()
+    const unknownValue = await memo.get('k')
+    same<Equal<typeof unknownValue, unknown>>()
+    const known = await memo.get<number>('k')
+    same<Equal<typeof known, number | undefined>>()
+    const has = await memo.has(5)
+    same<Equal<typeof has, boolean>>()
+    const counted = await state.get<number>('n')
+    same<Equal<typeof counted, number | undefined>>()
+    same<Equal<ReturnType<typeof state.set>, void>>()
+    // @ts-expect-error a memo has a key
+    await memo.get()
+    // @ts-expect-error a key that is missing is no key
+    await memo.put(undefined, 1)
+    // @ts-expect-error a value is made by a function
+    await memo('k', 5)
+    // @ts-expect-error a key of the state is text
+    state.set(5, 1)
+    // @ts-expect-error a value, or `delete`
+    state.set('k')
+    // @ts-expect-error no such method: what is staged can't be listed
+    state.list()
+  })
+  // @ts-expect-error what a step keeps is not on ctx
+  ctx.memo
+  // @ts-expect-error the state is changed by steps
+  ctx.state
+
   // Combinators.
   const settled = await ctx.settled({ a: (c) => c.step('a', () => 1), b: () => 'x' })
   if (settled.a.status === 'fulfilled') same<Equal<typeof settled.a.value, number>>()
