@@ -249,6 +249,10 @@ export class Live {
       const draft = await this.#outcomeOf(pass, call, attempt, group, now)
       if (draft.kind === 'attempt_failed') group.drafts.push(draft)
       else addOutcome(group, draft)
+      if (draft.kind === 'step_completed' && attempt.staged !== undefined) {
+        group.rows.push(...attempt.staged.rows)
+        group.bytes += attempt.staged.bytes
+      }
       group.bytes += draft.payload?.length ?? 0
     }
     if (group.drafts.length === 0 && group.collected > 0) {
@@ -266,14 +270,9 @@ export class Live {
     if (settled?.ok === true) {
       try {
         const inline = encodeInline(limits, settled.value, `value of step ${call.key}`)
-        const { payload, blob, require } = inline instanceof Uint8Array
-          ? { payload: inline, blob: false, require: undefined }
-          : await offload(this.state.blobs, limits, now, inline.large)
+        if (inline instanceof Uint8Array) return { ...common, kind: 'step_completed', payload: inline }
+        const { payload, blob, require } = await offload(this.state.blobs, limits, now, inline.large)
         group.require.push(...(require ?? []))
-        if (attempt.staged !== undefined) {
-          group.rows.push(...attempt.staged.rows)
-          group.bytes += attempt.staged.bytes
-        }
         return { ...common, kind: 'step_completed', payload, blob }
       } catch (failure) {
         error = failure
