@@ -34,6 +34,40 @@ export interface ResultOptions {
 
 export interface CancelOptions {
   readonly reason?: string
+  /** Take back what was done, where `undo` is declared, before the run ends as cancelled. Default false. */
+  readonly undo?: boolean
+}
+
+/** What can be asked of a run besides a cancel. */
+export type ControlRequest =
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
+  | ({ readonly kind: 'restart' } & RestartOptions)
+  | { readonly kind: 'retry'; readonly id?: string }
+  | ({ readonly kind: 'resolve'; readonly seq: number } & Resolution)
+
+export interface RestartOptions {
+  /** The key of a call, as the journal shows it: everything before its first entry is kept. Default: from the beginning. */
+  readonly from?: string
+  /** The same id again is the same restart. */
+  readonly id?: string
+}
+
+/** What a person has found out about an effect, or about an undo that failed. */
+export type Resolution =
+  /** It happened, with this value. */
+  | { readonly decision: 'happened'; readonly value?: unknown }
+  /** It is to be called again, with the same idempotency key. */
+  | { readonly decision: 'rerun' }
+  /** The run goes on with `value`, or with the declared fallback. */
+  | { readonly decision: 'skip'; readonly value?: unknown }
+  /** It rejects with `effect_ambiguous`. */
+  | { readonly decision: 'fail' }
+
+/** What became of a request. It is durable; the run acts on it when it is driven, which is at once where it is at home. */
+export interface ControlOutcome {
+  readonly outcome: 'requested' | 'already_requested' | 'not_paused' | 'ended'
+  readonly status: RunSummary['status']
 }
 
 /** What became of a cancel. `ended`: the run had already ended, with that status. */
@@ -57,6 +91,22 @@ export interface Run<D> {
   result(options?: ResultOptions): Promise<WorkflowOutput<D>>
   /** Durable when it returns. Repeats are harmless. */
   cancel(options?: CancelOptions): Promise<CancelOutcome>
+  /** Stops at the next delivery, until `resume`; survives restarts. What steps have under way is still recorded. */
+  pause(): Promise<ControlOutcome>
+  /** A cancelled run does not go on. */
+  resume(): Promise<ControlOutcome>
+  /**
+   * Begins the next generation: from the beginning, or from a call on. Effects that have happened are found and do not happen
+   * again; steps run again. Throws `already_ended` for a cancelled run.
+   */
+  restart(options?: RestartOptions): Promise<ControlOutcome>
+  /** The next generation of a failed run, from the failure that ended it on. Throws `not_ended` when it has not failed. */
+  retry(options?: { readonly id?: string }): Promise<ControlOutcome>
+  /**
+   * Decides about an effect of which nobody knows whether it happened (status `blocked`, code `ambiguous_effect`), or an undo that
+   * failed. `seq` is in the run's `blocked.details`. Throws `already_resolved` when another decision was made, `nothing_to_resolve`.
+   */
+  resolve(seq: number, resolution: Resolution): Promise<ControlOutcome>
   signal<K extends keyof WorkflowSignals<D> & string>(
     name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string },
   ): Promise<{ seq: number; duplicate: boolean }>

@@ -34,7 +34,7 @@ export interface RetryPolicy {
   readonly jitter?: number
 }
 
-export interface StepOptions<A extends At, I> {
+export interface StepOptions<A extends At, I, R = any, S extends Services = any> {
   /** Where it may run. A call reached elsewhere throws `wrong_host` before anything is written. */
   readonly at?: A
   /** Declared input: part of the fingerprint and of the idempotency key, and what the function gets as `input`. */
@@ -44,6 +44,13 @@ export interface StepOptions<A extends At, I> {
   /** Of one attempt. Default '10 minutes'. At its end `abortSignal` aborts and the attempt counts as failed (`step_timeout`). */
   readonly timeout?: Duration
   readonly retry?: RetryPolicy
+  /**
+   * Takes back what this call did, once it has completed: when the run fails, or is cancelled with `undo: true`. Undos run one
+   * after the other, in reverse order of completion, each retried by the call's `retry` and bounded by its `timeout`; each is
+   * journaled, so a crash repeats at most the one that was running, with the same `idempotencyKey`. One that fails for good
+   * stops the line and blocks the run (`undo_failed`).
+   */
+  readonly undo?: (outcome: R, call: Call<S, A, I>) => unknown
 }
 
 /** What a memo is found by: any value of the codec, compared by content. The order of an object's keys is no difference. */
@@ -121,13 +128,9 @@ export interface Call<S extends Services, A extends At, I> {
 
 export type Probe<R> = { happened: R } | 'did-not-happen' | 'unknown'
 
-export interface EffectCommon<S extends Services, A extends At, I, R> {
-  readonly at?: A
-  readonly input?: I
-  readonly key?: string
+export interface EffectCommon<S extends Services, A extends At, I, R> extends StepOptions<A, I, R, S> {
+  /** Of one attempt. Default '1 minute'. At its end the effect is ambiguous; a successor waits as long before it decides (G12). */
   readonly timeout?: Duration
-  readonly retry?: RetryPolicy
-  readonly undo?: (outcome: R, call: Call<S, A, I>) => unknown
 }
 
 export type AmbiguityPolicy<S extends Services, A extends At, I, R> =
@@ -143,7 +146,7 @@ export type GuardedKind = 'money' | 'destructive' | 'security' | 'custom'
 
 export type EffectOptions<S extends Services, A extends At, I, R> = EffectCommon<S, A, I, R> &
   (
-    | ({ readonly kind: GuardedKind } & AmbiguityPolicy<S, A, I, R>)
+    | ({ readonly kind: GuardedKind; readonly input: I } & AmbiguityPolicy<S, A, I, R>)
     | { readonly kind: 'idempotent'; readonly onAmbiguous?: 'rerun' }
     | { readonly kind: 'cost'; readonly onAmbiguous: 'skip'; readonly fallback: R }
     | ({ readonly kind: 'cost' } & AmbiguityPolicy<S, A, I, R>)
@@ -184,8 +187,17 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
   step<R, I = undefined, A extends At = 'any'>(
     name: string,
     run: (call: Call<S, NoInfer<A>, NoInfer<I>>) => R | Promise<R>,
-    options?: StepOptions<A, I>,
+    options?: StepOptions<A, I, NoInfer<R>, S>,
   ): Promise<R>
+  /**
+   * A step that must not happen twice. Its intent is committed and durable before `run` is called, and `run` is never called
+   * without one (G12); its outcome is committed before the promise settles. When nobody can know whether it happened (a crash
+   * in between, a timeout, an abort, a broken connection, an error marked `ambiguous`), `onAmbiguous` decides and the decision
+   * is an entry of the journal (G13): `fail` rejects with `effect_ambiguous`, `rerun` calls again with the same
+   * `idempotencyKey`, `skip` gives `fallback` and does not call, `probe` asks the outside world, `ask` blocks the run until a
+   * person decides. In every later generation it is found by its idempotency key and does not happen again (G15). Any other
+   * throw is a failure that is known, retried by `retry`; the last rejects with `effect_failed`.
+   */
   effect<R, I = undefined, A extends At = 'any'>(
     name: string,
     run: (call: Call<S, NoInfer<A>, NoInfer<I>>) => R | Promise<R>,
@@ -223,6 +235,11 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
   random(): number
   /** A version 4 UUID, from the run's seed. */
   uuid(): string
+  /**
+   * Whether the code behind a change named `name` runs: true where this run's history had not yet passed this line when the change
+   * came, false where it had; the same on every replay. Keep the name until no run can have passed the line without it.
+   */
+  patched(name: string): boolean
   /** Silent on replay. At least once. */
   log(message: string, data?: unknown): void
   /** Ends the run `failed` with this message. */

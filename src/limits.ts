@@ -48,6 +48,10 @@ export interface Limits {
   readonly stayAwakeMs: number
   /** While a run is `running`, its alarm is at most this far away (G29). */
   readonly recoveryMs: number
+  /** Names that `ctx.patched` answers with true in one generation. */
+  readonly patches: number
+  /** How long after its intent was committed an effect's function may still be called. */
+  readonly startByMs: number
 }
 
 export const defaultLimits: Limits = Object.freeze({
@@ -75,6 +79,8 @@ export const defaultLimits: Limits = Object.freeze({
   commitMs: 30_000,
   stayAwakeMs: 2_000,
   recoveryMs: 30_000,
+  patches: 256,
+  startByMs: 10_000,
 })
 
 /** The defaults with `overrides`. Throws `invalid_argument` for a name that is no limit or a value that is no positive number. */

@@ -3,11 +3,13 @@
 import { writeBlob } from '../src/blob.ts'
 import type { BlobRef } from '../src/blob-ref.ts'
 import type {
-  CancelOptions, CancelOutcome, Client, JournalPage, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, JournalPage, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions,
+  Run, StartOptions,
 } from '../src/client.ts'
 import type { AnyWorkflow, Registry, WorkflowOutput } from '../src/define.ts'
 import { toMs } from '../src/duration.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
+import { requestControl } from '../src/engine/control.ts'
 import { startId, startRun } from '../src/engine/start.ts'
 import { StepwellError } from '../src/errors.ts'
 import type { Host } from '../src/host.ts'
@@ -144,6 +146,33 @@ class BrowserRun<D> implements Run<D> {
     } finally {
       bell.close()
     }
+  }
+
+  pause(): Promise<ControlOutcome> {
+    return this.#control({ kind: 'pause' })
+  }
+
+  resume(): Promise<ControlOutcome> {
+    return this.#control({ kind: 'resume' })
+  }
+
+  restart(options: RestartOptions = {}): Promise<ControlOutcome> {
+    return this.#control({ kind: 'restart', ...options })
+  }
+
+  retry(options: { readonly id?: string } = {}): Promise<ControlOutcome> {
+    return this.#control({ kind: 'retry', ...options })
+  }
+
+  resolve(seq: number, resolution: Resolution): Promise<ControlOutcome> {
+    return this.#control({ kind: 'resolve', seq, ...resolution })
+  }
+
+  async #control(request: ControlRequest): Promise<ControlOutcome> {
+    const { host, drives } = this.#init
+    const answer = await requestControl(this.#store, host.now(), request)
+    drives.poke(this.id)
+    return answer
   }
 
   signal(): Promise<never> {

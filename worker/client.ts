@@ -60,7 +60,8 @@ export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach): Clien
       return {
         status: async () => run().summary(),
         result: async (waitMs, abortSignal) => unlessAborted(run().result(waitMs), abortSignal),
-        cancel: async ({ reason }) => run().cancel(reason === undefined ? {} : { reason }),
+        cancel: async ({ reason, undo }) => run().cancel({ ...(reason === undefined ? undefined : { reason }), ...(undo === true ? { undo } : undefined) }),
+        control: async (request) => run().control(request),
         journal: async (page) => run().journal(page),
         async *export() {
           yield* lines(await run().exportRun())

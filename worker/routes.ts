@@ -3,7 +3,7 @@
 
 import { Hono, type Context } from 'hono'
 import { writeBlob } from '../src/blob.ts'
-import type { StartOptions } from '../src/client.ts'
+import type { ControlRequest, StartOptions } from '../src/client.ts'
 import { StepwellError } from '../src/errors.ts'
 import { within } from '../src/limits.ts'
 import type { Standing } from '../src/client/handle.ts'
@@ -103,10 +103,35 @@ export function createRoutes<Env extends object>({ reach, authorize, bodyBytes, 
   route('POST', '/v1/runs/:id/cancel', async (c) => {
     const query = readQuery(c.req.url, ['jurisdiction'])
     const body = await readObject(c.req.raw, bodyBytes) ?? {}
-    onlyFields(body, ['reason'])
+    onlyFields(body, ['reason', 'undo'])
+    if (body['undo'] !== undefined && typeof body['undo'] !== 'boolean') throw new StepwellError('invalid_argument', 'undo is true or false')
     const { run, principal } = await runOf(c, 'cancel', query)
-    const request = { reason: body['reason'], principal }
+    const request = { reason: body['reason'], undo: body['undo'], principal }
     return respond(c.req.raw, 200, await run.cancel(withoutUndefined(request) as CancelRequest))
+  })
+
+  const controls: Readonly<Record<'pause' | 'resume' | 'restart' | 'retry', readonly string[]>> = {
+    pause: [], resume: [], restart: ['from', 'id'], retry: ['id'],
+  }
+  for (const [kind, fields] of Object.entries(controls) as [keyof typeof controls, readonly string[]][]) {
+    route('POST', `/v1/runs/:id/${kind}`, async (c) => {
+      const query = readQuery(c.req.url, ['jurisdiction'])
+      const body = await readObject(c.req.raw, bodyBytes) ?? {}
+      onlyFields(body, fields)
+      const { run, principal } = await runOf(c, kind, query)
+      const id = fields.includes('id') ? body['id'] ?? c.req.header('idempotency-key') : undefined
+      const request = withoutUndefined({ kind, from: body['from'], id }) as ControlRequest
+      return respond(c.req.raw, 200, await run.control(request, principal))
+    })
+  }
+
+  route('POST', '/v1/runs/:id/effects/:seq/resolve', async (c) => {
+    const query = readQuery(c.req.url, ['jurisdiction'])
+    const body = await readObject(c.req.raw, bodyBytes) ?? {}
+    onlyFields(body, ['decision', 'value'])
+    const { run, principal } = await runOf(c, 'resolve', query)
+    const seq = Number(c.req.param('seq'))
+    return respond(c.req.raw, 200, await run.control({ ...body, kind: 'resolve', seq } as ControlRequest, principal))
   })
 
   route('GET', '/v1/runs/:id/export', async (c) => {

@@ -1,12 +1,12 @@
 // What travels between the worker and a run's object: plain data, errors too (platform fact 48), and values as the codec's bytes.
 
-import type { CancelOutcome } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome } from '../src/client.ts'
 import { type ErrorData, fromErrorData, isStepwellError, StepwellError, toErrorData } from '../src/errors.ts'
 import type { Status } from '../src/journal/record.ts'
 import type { RowWrite } from '../src/store/store.ts'
 
 /** Raised when a call changes its meaning: for minutes after a deploy the worker and the object may differ (platform fact 43). */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 
 export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: ErrorData }
 
@@ -26,6 +26,7 @@ export interface ResultAnswer {
 
 export interface CancelRequest {
   readonly reason?: string
+  readonly undo?: boolean
   readonly principal?: string
 }
 
@@ -39,6 +40,8 @@ export interface RunRpc {
   result(protocol: number, waitMs: number): Promise<Answer<ResultAnswer>>
   /** Durable when it answers; waits a moment for the end, which a run that only waits reaches at once. */
   cancel(protocol: number, request: CancelRequest): Promise<Answer<CancelOutcome>>
+  /** `request`: `{ request: ControlRequest, principal }`, encoded. Durable when it answers. */
+  control(protocol: number, request: Transfer): Promise<Answer<ControlOutcome>>
   /** A `JournalPage`, encoded. */
   journal(protocol: number, options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<Answer<Transfer>>
   /** The lines of the export, each with its line feed. */

@@ -1,10 +1,11 @@
 // The Durable Object of one run: its single authority, its driver, and the alarm that is its timer (G29).
 
 import { DurableObject } from 'cloudflare:workers'
-import type { CancelOutcome, StartOptions } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, ControlRequest, StartOptions } from '../src/client.ts'
 import { decode, encode } from '../src/codec.ts'
 import type { Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
+import { requestControl } from '../src/engine/control.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
 import { startRun } from '../src/engine/start.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
@@ -135,6 +136,15 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
           await lines.return(undefined)
         },
       })
+    })
+  }
+
+  control(protocol: number, transfer: Transfer): Promise<Answer<ControlOutcome>> {
+    return this.#answer(protocol, async (store) => {
+      const { request, principal } = decode(await fromTransfer(transfer)) as { readonly request: ControlRequest; readonly principal: string | undefined }
+      const answer = await requestControl(store, this.#host.now(), request, principal)
+      this.#poke(store)
+      return answer
     })
   }
 

@@ -29,6 +29,7 @@ export interface SqliteStore extends RunStore {
   keys(table: Table, page: Page): readonly string[]
   commit(batch: Batch): CommitAnswer
   /** The platform deletes everything as one act, and it must be the last of its turn. */
+  flush(): Promise<void>
   destroy(): Promise<void>
   /**
    * The first call of the host's `alarm()`: the platform used the alarm up, so a commit with the same `wakeAt` has to set it
@@ -144,6 +145,11 @@ class ObjectStore implements SqliteStore {
         throw error
       }
     })
+  }
+
+  /** The gate holds whatever leaves until it is written, so nobody sees the difference: an effect's intent waits all the same. */
+  flush(): Promise<void> {
+    return this.#storage.sync()
   }
 
   async destroy(): Promise<void> {

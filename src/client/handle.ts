@@ -1,7 +1,7 @@
 // The client interface over whatever reaches the runs: HTTP, or calls to their objects. Typed here, once.
 
 import type {
-  CancelOptions, CancelOutcome, Client, GetOptions, JournalPage, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, GetOptions, JournalPage, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
 } from '../client.ts'
 import type { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
@@ -30,6 +30,7 @@ export interface RunTransport {
   /** Answers when the run has ended, or after `waitMs`. */
   result(waitMs: number, abortSignal: AbortSignal | undefined): Promise<Standing>
   cancel(options: CancelOptions): Promise<CancelOutcome>
+  control(request: ControlRequest): Promise<ControlOutcome>
   journal(options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<JournalPage>
   export(): AsyncIterable<string>
 }
@@ -46,6 +47,11 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
       status: () => run.status(),
       result: (how) => result(run, id, how),
       cancel: (how = {}) => run.cancel(how),
+      pause: () => run.control({ kind: 'pause' }),
+      resume: () => run.control({ kind: 'resume' }),
+      restart: (how = {}) => run.control({ kind: 'restart', ...how }),
+      retry: (how = {}) => run.control({ kind: 'retry', ...how }),
+      resolve: (seq, resolution) => run.control({ kind: 'resolve', seq, ...resolution }),
       signal: async () => { throw new StepwellError('unsupported', 'this version has no signals yet') },
       journal: (how = {}) => run.journal(how),
       export: () => run.export(),

@@ -1,6 +1,6 @@
 // The client of runs that live behind the HTTP API. No engine: a workflow is known here by its types alone.
 
-import type { CancelOutcome, Client, GetOptions, JournalPage, PutBlobOptions, StartOptions } from '../client.ts'
+import type { CancelOutcome, Client, ControlOutcome, GetOptions, JournalPage, PutBlobOptions, StartOptions } from '../client.ts'
 import { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
 import { type ErrorDetails, isStepwellError, StepwellError } from '../error/stepwell-error.ts'
@@ -111,7 +111,12 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
     return {
       status: async () => await ask(path, { query: { jurisdiction } }) as RunSummary,
       result: async (waitMs, abortSignal) => await ask(`${path}/result`, { query: { wait: waitMs / 1000, jurisdiction }, abortSignal }) as Standing,
-      cancel: async ({ reason }) => await ask(`${path}/cancel`, { method: 'POST', query: { jurisdiction }, body: toWireText(reason === undefined ? {} : { reason }) }) as CancelOutcome,
+      cancel: async ({ reason, undo }) => await ask(`${path}/cancel`, { method: 'POST', query: { jurisdiction }, body: toWireText(defined({ reason, undo })) }) as CancelOutcome,
+      control: async ({ kind, ...rest }) => {
+        const { seq, ...body } = rest as { seq?: number }
+        const action = kind === 'resolve' ? `effects/${seq}/resolve` : kind
+        return await ask(`${path}/${action}`, { method: 'POST', query: { jurisdiction }, body: toWireText(defined(body)) }) as ControlOutcome
+      },
       journal: async ({ after, limit: count, reveal }) => {
         const page = await ask(`${path}/journal`, { query: { after, limit: count, reveal: reveal === true ? 1 : undefined, jurisdiction } }) as JournalPage
         return { items: page.items, next: page.next }
@@ -158,6 +163,10 @@ function problem(status: number, text: string): StepwellError {
   }
   const retryable = status === 429 || (status >= 502 && status <= 504)
   return new StepwellError(retryable ? 'network' : 'internal', `the host answered ${status} without saying why`, { details: { status } })
+}
+
+function defined(fields: object): object {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }
 
 function randomId(): string {

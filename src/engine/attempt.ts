@@ -14,6 +14,9 @@ export type Outcome =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly error: unknown }
 
+/** Whose attempt it is. Outcomes of `effect`s are wanted also when nobody waits for them any more. */
+export type Role = 'step' | 'effect' | 'probe' | 'undo'
+
 /** Of a step, what its attempts need. */
 export interface AttemptInit {
   readonly name: string
@@ -27,6 +30,8 @@ export interface AttemptInit {
   readonly run: (call: StepCall) => unknown
   /** The number of the attempt. */
   readonly attempt: number
+  /** How often it was undone, for the idempotency key. Default 0. */
+  readonly undos?: number
 }
 
 export interface Progress {
@@ -44,7 +49,9 @@ export interface AttemptHost extends KeepHost {
 }
 
 export class Attempt {
-  readonly key: string
+  key: string
+  readonly role: Role
+  readonly base: string | undefined
   readonly number: number
   readonly timeoutMs: number
   readonly startedAt: number
@@ -54,13 +61,17 @@ export class Attempt {
   timer: HostTimer | undefined
   /** Nobody wants it any more: its outcome is dropped. */
   isAbandoned = false
+  /** It has timed out, and its function may still give an outcome. */
+  isLate = false
   /** Why it was abandoned. */
   reason: unknown
   /** What it wants to change of the run's state, together with its outcome; made when it is asked for. */
   staged: StagedState | undefined
 
-  constructor(key: string, init: AttemptInit, startedAt: number) {
+  constructor(key: string, init: AttemptInit, startedAt: number, role: Role, base: string | undefined) {
     this.key = key
+    this.role = role
+    this.base = base
     this.number = init.attempt
     this.timeoutMs = init.timeoutMs
     this.startedAt = startedAt
@@ -110,8 +121,8 @@ export class StepCall {
 
   get idempotencyKey(): string {
     if (this.#idempotencyKey === undefined) {
-      const { labels, name, own, inputBytes, nth } = this.#init
-      this.#idempotencyKey = idempotencyKey({ incarnation: this.#incarnation, labels, name, own, input: inputBytes, nth })
+      const { labels, name, own, inputBytes, nth, undos = 0 } = this.#init
+      this.#idempotencyKey = idempotencyKey({ incarnation: this.#incarnation, labels, name, own, input: inputBytes, nth, undos })
     }
     return this.#idempotencyKey
   }
@@ -176,7 +187,11 @@ export class Attempts {
   settled: Attempt[] = []
   /** The synchronous part of a step's function is on the stack. */
   isInFunction = false
+  /** Outcomes of effects that came after their attempt had timed out. */
+  late: { readonly attempt: Attempt; readonly outcome: Outcome }[] = []
   onSettled: () => void = () => {}
+  /** An outcome came late, and nobody may be driving. */
+  onLate: () => void = () => {}
   /** How many were started, ever. */
   started = 0
   #host: AttemptHost
@@ -185,8 +200,9 @@ export class Attempts {
     this.#host = host
   }
 
-  start(key: string, init: AttemptInit, incarnation: string, now: number): void {
-    const attempt = new Attempt(key, init, now)
+  /** `base`: of an effect, its name in the ledger. */
+  start(key: string, init: AttemptInit, incarnation: string, now: number, role: Role = 'step', base?: string): void {
+    const attempt = new Attempt(key, init, now, role, base)
     this.live.set(key, attempt)
     this.started++
     const call = new StepCall(attempt, init, incarnation, this.#host)
@@ -221,6 +237,7 @@ export class Attempts {
       const left = attempt.startedAt + attempt.timeoutMs - this.#host.host.now()
       attempt.timer = this.#host.host.timer(Math.max(0, left), () => {
         if (attempt.outcome !== undefined) return
+        attempt.isLate = attempt.role === 'effect'
         const error = new StepwellError('step_timeout', `step ${attempt.key}: attempt ${attempt.number} took longer than ${attempt.timeoutMs} ms`, {
           details: { key: attempt.key, attempt: attempt.number, timeoutMs: attempt.timeoutMs },
         })
@@ -235,13 +252,13 @@ export class Attempts {
   collected(count: number): void {
     const done = count === this.settled.length ? this.settled : this.settled.slice(0, count)
     this.settled = count === this.settled.length ? [] : this.settled.slice(count)
-    for (const attempt of done) this.live.delete(attempt.key)
+    for (const attempt of done) if (this.live.get(attempt.key) === attempt) this.live.delete(attempt.key)
   }
 
   /** Aborts attempts and forgets them: their late outcomes are dropped. */
-  abandon(reason: unknown, which?: (key: string) => boolean): void {
+  abandon(reason: unknown, which?: (attempt: Attempt) => boolean): void {
     for (const [key, attempt] of this.live) {
-      if (which !== undefined && !which(key)) continue
+      if (which !== undefined && !which(attempt)) continue
       attempt.isAbandoned = true
       attempt.reason = reason
       attempt.timer?.cancel()
@@ -251,8 +268,33 @@ export class Attempts {
     this.settled = this.settled.filter((attempt) => !attempt.isAbandoned)
   }
 
+  /** Tells the functions of effects to stop. What becomes of them is still wanted. */
+  abortEffects(reason: unknown): void {
+    for (const attempt of this.live.values()) if (attempt.role === 'effect') attempt.controller?.abort(reason)
+  }
+
+  /** The attempt at an effect, whatever call of whatever generation it was made for. */
+  ofEffect(base: string): Attempt | undefined {
+    for (const attempt of this.live.values()) if (attempt.base === base && attempt.role === 'effect') return attempt
+    return undefined
+  }
+
+  /** A new call takes it over. */
+  adopt(attempt: Attempt, key: string): void {
+    this.live.delete(attempt.key)
+    attempt.key = key
+    this.live.set(key, attempt)
+  }
+
   #settle(attempt: Attempt, outcome: Outcome): void {
-    // A late outcome of an attempt that timed out or was abandoned is fenced off here (B-080).
+    if (attempt.isLate && attempt.outcome !== undefined && !attempt.isAbandoned) {
+      attempt.isLate = false
+      this.late.push({ attempt, outcome })
+      this.onSettled()
+      this.onLate()
+      return
+    }
+    // A late outcome of a step that timed out, or of anything that was abandoned, is fenced off here (B-080).
     if (attempt.outcome !== undefined || attempt.isAbandoned) return
     attempt.outcome = outcome
     attempt.timer?.cancel()

@@ -7,6 +7,7 @@ import { same } from '../journal/entry.ts'
 import type { Entry } from '../journal/entry.ts'
 import type { Limits } from '../limits.ts'
 import type { AttemptInit, StepCall } from './attempt.ts'
+import type { EffectPart } from './effect.ts'
 import { type CallKind, checkName, declaredInput, fingerprint, type Scope } from './key.ts'
 import { type Retry, retryOf } from './retry.ts'
 
@@ -25,13 +26,17 @@ export interface Pending {
   due: number | undefined
   /** `due` is in the journal. */
   isDueStored: boolean
+  /** Of steps and effects. */
   readonly step: StepPart | undefined
+  readonly effect?: EffectPart | undefined
   /** Of a sleep, as asked for: the due time, computed when it is first stored. */
   readonly until: ((now: number) => number) | undefined
 }
 
 export interface StepPart extends AttemptInit {
   readonly retry: Retry
+  readonly undo: ((outcome: unknown, call: StepCall) => unknown) | undefined
+  undos?: number
   attempt: number
 }
 
@@ -50,7 +55,8 @@ export function stepCall(
   let timeoutMs = TEN_MINUTES
   if (options !== undefined) {
     if (options.key !== undefined) own = checkName(limits, options.key, `key of step ${name}`)
-    if (options.at !== undefined) checkHost(options.at, hostName, name)
+    if (options.at !== undefined) checkHost(options.at, hostName, 'step', name)
+    if (options.undo !== undefined && typeof options.undo !== 'function') throw new StepwellError('invalid_argument', `step ${name}: undo is a function`)
     if (options.timeout !== undefined) timeoutMs = toMs(options.timeout, `timeout of step ${name}`)
     inputBytes = declaredInput(options.input)
   }
@@ -62,7 +68,7 @@ export function stepCall(
     step: {
       name, own, labels: scope.labels, input: options?.input, inputBytes, timeoutMs, retry, attempt: 1,
       nth: useOf(uses, scope, name, own, inputBytes, plain),
-      run: run as (call: StepCall) => unknown,
+      run: run as (call: StepCall) => unknown, undo: options?.undo as StepPart['undo'],
     },
   }
 }
@@ -75,19 +81,19 @@ export function sleepCall(scope: Scope, name: 'ctx.sleep' | 'ctx.sleepUntil', un
   }
 }
 
-function nothing(): void {}
+export function nothing(): void {}
 
-function checkHost(at: At, hostName: string, name: string): void {
+export function checkHost(at: At, hostName: string, what: 'step' | 'effect', name: string): void {
   if (at === 'any' || hostName === 'test' || at === hostName) return
   if (at !== 'edge' && at !== 'browser') {
-    throw new StepwellError('invalid_argument', `step ${name}: at is "edge", "browser" or "any"`)
+    throw new StepwellError('invalid_argument', `${what} ${name}: at is "edge", "browser" or "any"`)
   }
   throw new StepwellError('wrong_host', at === 'edge'
-    ? `step ${name} runs at the edge and this run is in a browser: await ctx.moveTo('edge') before it`
-    : `step ${name} runs in a browser and this run is at the edge`, { details: { at, host: hostName, name } })
+    ? `${what} ${name} runs at the edge and this run is in a browser: await ctx.moveTo('edge') before it`
+    : `${what} ${name} runs in a browser and this run is at the edge`, { details: { at, host: hostName, name } })
 }
 
-function useOf(uses: Uses, scope: Scope, name: string, own: string | undefined, input: Uint8Array | undefined, plain: number): number {
+export function useOf(uses: Uses, scope: Scope, name: string, own: string | undefined, input: Uint8Array | undefined, plain: number): number {
   // The root scope alone is sure to share its labels with no other scope: there the scope's own count will do.
   if (input === undefined && scope.path === '') return plain
   const hash = input === undefined ? '' : hash53(input)
@@ -112,7 +118,9 @@ function hash53(bytes: Uint8Array): number {
 /** What the journal says about a call that has no outcome yet. Answers false when the call is another one than was recorded. */
 export function applyNote(call: Pending, note: Entry): boolean {
   if (!same(call.fingerprint, note.fingerprint as Uint8Array)) return false
-  if (note.kind === 'attempt_failed' && call.step !== undefined) call.step.attempt = note.attempt + 1
+  if (note.kind === 'attempt_failed' && call.step !== undefined) {
+    call.step.attempt = note.attempt + 1
+  }
   call.due = note.due
   call.isDueStored = note.due !== undefined
   return true

@@ -1,7 +1,7 @@
 // Asking a run to stop: a durable message in its inbox. Only the driver that owns the run moves it to its end (G21, B-002).
 
 import type { CancelOptions, CancelOutcome } from '../client.ts'
-import { encode } from '../codec.ts'
+import { decode, encode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
 import { decodeRecord, isEnded, type Message } from '../journal/record.ts'
 import type { RunStore } from '../store/store.ts'
@@ -18,12 +18,13 @@ export async function requestCancel(store: RunStore, now: number, options: Cance
   if (before.outcome === 'ended' || before.status === 'cancelling') {
     return before.outcome === 'ended' ? before : { outcome: 'already_requested', status: before.status }
   }
-  const pending = await store.rows('inbox', { limit: 1 })
-  if (pending.length > 0) return { outcome: 'already_requested', status: before.status }
+  const pending = await store.rows('inbox', { limit: 256 })
+  if (pending.some(({ value }) => (decode(value) as Message).kind === 'cancel')) return { outcome: 'already_requested', status: before.status }
   const message: Message = {
     kind: 'cancel', at: now,
     ...(options.reason === undefined ? undefined : { reason: options.reason }),
     ...(options.principal === undefined ? undefined : { principal: options.principal }),
+    ...(options.undo === true ? { undo: true } : undefined),
   }
   for (let attempt = 1; ; attempt++) {
     const answer = await store.commit({ expect: { kind: 'exists' }, post: [encode(message)], durability: 'strict' })

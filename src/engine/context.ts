@@ -1,10 +1,11 @@
 // The ctx object: every method is one engine call, or plain promise logic over branches that have their own ctx.
 
-import type { At, Branches, Ctx, RunInfo, Settled, StepOptions } from '../context.ts'
+import type { At, Branches, Ctx, EffectOptions, RunInfo, Settled, StepOptions } from '../context.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { StepwellError } from '../errors.ts'
 import { hashParts, hex } from '../hash.ts'
 import { sleepCall, stepCall } from './call.ts'
+import { effectCall } from './effect.ts'
 import { checkName, Scope } from './key.ts'
 import type { Pass } from './pass.ts'
 
@@ -186,8 +187,17 @@ class Context {
     })
   }
 
-  effect(): Promise<unknown> {
-    return this.#run('effect', () => { throw new StepwellError('unsupported', 'ctx.effect is not in this version: use ctx.step with its idempotencyKey') })
+  effect(name: string, run: unknown, options?: EffectOptions<{}, At, unknown, unknown>): Promise<unknown> {
+    return this.#call(`effect "${String(name)}"`, () => {
+      const { limits, host, start } = this.#pass.init
+      return effectCall(limits, this.#scope, this.#pass.uses, host.name, start.incarnation, name, run, options)
+    })
+  }
+
+  patched(name: string): boolean {
+    this.#pass.check('patched()')
+    checkName(this.#pass.init.limits, name, 'patch')
+    return this.#pass.init.live.patched(this.#pass, name)
   }
 
   signal(): Promise<unknown> {

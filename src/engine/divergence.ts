@@ -17,7 +17,7 @@ export interface DivergenceReport {
  * The `divergence` error. `why` is one sentence; the message shows both sides, so that a reader sees which line changed
  * without opening the journal.
  */
-export function divergence(entry: Entry, why: string, calls: number, outstanding: Iterable<Pending>): StepwellError {
+export function divergence(entry: Pick<Entry, 'seq' | 'kind' | 'key' | 'calls' | 'fingerprint'>, why: string, calls: number, outstanding: Iterable<Pending>): StepwellError {
   const asked: DivergenceReport['asked'][number][] = []
   for (const call of outstanding) {
     if (asked.length === 20) break

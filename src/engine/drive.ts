@@ -3,11 +3,11 @@
 import { type AnyWorkflow, knowsVersion, type Registry } from '../define.ts'
 import { isStepwellError, maskSecrets, type Redact, redactDetails, redactText, StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
-import { before, Cursor, type Mark } from '../journal/cursor.ts'
+import { Cursor, type Mark } from '../journal/cursor.ts'
 import { claim, decodeEntry, type Entry, GENESIS } from '../journal/entry.ts'
-import { type Blocked, type CancelPayload, decodeRecord, isEnded, type RunRecord, type StartPayload } from '../journal/record.ts'
+import { type Blocked, type CancelPayload, decodeRecord, type GenerationPayload, isEnded, type Message, type RunRecord, type StartPayload } from '../journal/record.ts'
 import { Superseded, Writer } from '../journal/writer.ts'
-import { encode } from '../codec.ts'
+import { decode, encode } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { isPromise, type MaybePromise, type RunRow, type RunStore } from '../store/store.ts'
 import { Attempts, type Progress } from './attempt.ts'
@@ -76,6 +76,8 @@ export class Driver {
       authority: () => this.#writer as MaybePromise<Writer>,
       generation: () => this.#generation,
     })
+    // Nobody may be driving: an effect that was given up may still come to its end.
+    this.#attempts.onLate = () => { if (!this.isDriving && !this.#isStopped) void this.drive() }
   }
 
   get isDriving(): boolean {
@@ -157,13 +159,18 @@ export class Driver {
       // The row itself can't be trusted, so nothing is written to it: it is reported, kept, and never driven.
       return { kind: 'blocked', blocked: blockedBy(error, 1, this.#redact), wakeAt: null }
     }
-    if (isEnded(record.status)) return { kind: 'ended', status: record.status }
     // The number of the last message only grows: whether one waits, the inbox itself says.
-    const hasMessage = row.inbox > 0 && (await store.rows('inbox', { limit: 1 })).length > 0
-    if (record.status === 'blocked' && record.blocked?.curable === false && !hasMessage) {
-      return { kind: 'blocked', blocked: record.blocked, wakeAt: null }
-    }
+    const messages = row.inbox > 0 ? (await store.rows('inbox', { limit: 256 })).map(({ value }) => decode(value) as Message) : []
+    const hasMessage = messages.length > 0
+    const isCancelled = record.status === 'cancelled' || (!isEnded(record.status) && messages.some(({ kind }) => kind === 'cancel'))
+    if (!isCancelled && messages.some(({ kind }) => kind === 'restart')) return this.#restart(row, record)
+    if (isEnded(record.status)) return { kind: 'ended', status: record.status }
     const now = host.now()
+    const isDue = hasMessage || this.#attempts.late.length > 0 || (row.wakeAt !== null && row.wakeAt <= now)
+    if (record.status === 'blocked' && record.blocked?.curable === false && !isDue) {
+      return { kind: 'blocked', blocked: record.blocked, wakeAt: row.wakeAt }
+    }
+    if (record.paused !== undefined && !hasMessage && this.#attempts.live.size === 0) return { kind: 'parked', wakeAt: null }
     if (record.status === 'queued' && row.wakeAt !== null && row.wakeAt > now && !hasMessage) return { kind: 'parked', wakeAt: row.wakeAt }
 
     const definition = registry.get(record.workflow)
@@ -195,7 +202,7 @@ export class Driver {
     const before = this.#writer
     const taken = state.commit([], {
       change: {
-        record: { status: record.status === 'cancelling' ? 'cancelling' : 'running', wakes, wokenSeq: seq, blocked: undefined, waitingFor: [] },
+        record: { status: record.paused !== undefined ? 'paused' : record.status === 'cancelling' || record.status === 'undoing' ? record.status : 'running', wakes, wokenSeq: seq, blocked: undefined, waitingFor: [] },
         wakeAt: now + this.#recoveryMs(wakes),
         epoch: this.#init.takesEpoch ? row.epoch + 1 : row.epoch,
         mark: false,
@@ -217,22 +224,24 @@ export class Driver {
     try {
       const start = await this.#startOf(store)
       const { record } = state
-      const cursor = new Cursor(store, await before(store, record.generationSeq), record.head, limits.pageEntries)
+      const cursor = new Cursor(store, [...record.inherited, { from: record.generationSeq, to: Infinity }], record.head, limits.pageEntries)
       const filled = cursor.fill()
       if (isPromise(filled)) await filled
       const first = cursor.peek()
       if (first === undefined) throw new StepwellError('corrupt_entry', `the journal of run ${store.runId} has no entry ${record.generationSeq}`, { details: { seq: record.generationSeq } })
       cursor.shift()
+      const live = new Live(state, this.#attempts)
       const pass = new Pass({
         definition, start, runId: store.runId, createdAt: record.createdAt, generation: record.generation, startedAt: first.at,
         store, host, limits, cursor, writer: state.writer, attempts: this.#attempts, isSynchronous,
-        live: new Live(state, this.#attempts), mustAsk: this.#mustAsk, changed: () => this.#changed(),
+        live, mustAsk: this.#mustAsk, changed: () => this.#changed(),
       })
       this.#pass = pass
       this.#isPoked = false
       if (this.#isStopped) pass.stop()
       end = await pass.run()
       this.#mustAsk = none
+      if (end.kind === 'blocked' || (end.kind === 'diverged' && !this.#mayRestart(state, definition))) await live.settleEffects(pass)
     } catch (error) {
       if (isStepwellError(error) && error.kind === 'integrity') return this.#block(state, error)
       if (isStepwellError(error, 'limit_exceeded')) return this.#block(state, error)
@@ -240,7 +249,9 @@ export class Driver {
     }
     switch (end.kind) {
       case 'ended': return { kind: 'ended', status: state.record.status }
-      case 'parked': return { kind: 'parked', wakeAt: end.wakeAt }
+      case 'parked': return state.record.status === 'blocked' && state.record.blocked !== undefined
+        ? { kind: 'blocked', blocked: state.record.blocked, wakeAt: end.wakeAt }
+        : { kind: 'parked', wakeAt: end.wakeAt }
       case 'blocked': return this.#block(state, end.error)
       case 'diverged': return this.#diverged(state, definition, end.error)
       case 'again':
@@ -259,24 +270,68 @@ export class Driver {
   /** G9: blocked by default; under `restart` the next generation begins, a bounded number of times. */
   async #diverged(state: RunState, definition: AnyWorkflow, error: StepwellError): Promise<DriveEnd | 'again'> {
     const { record } = state
-    if (definition.onDivergence !== 'restart' || record.generation > this.#init.limits.restarts) return this.#block(state, error)
+    if (!this.#mayRestart(state, definition)) return this.#block(state, error)
     const generation = record.generation + 1
     this.#init.host.log({ level: 'warn', runId: state.store.runId, message: `generation ${generation} begins: ${error.message}` })
-    // A key may mean another call in the new generation: nothing of the old one is adopted.
-    this.#attempts.abandon(error)
+    this.#leaveBehind(error)
     state.writer.generation = generation
     await state.commit([{
       kind: 'generation_started', calls: 0,
       payload: encode({ generation, because: 'divergence', report: error.details }),
     }], {
-      change: { record: { generation, generationSeq: state.writer.head.seq + 1 }, wakeAt: state.wakeAt, mark: false },
+      change: { record: { generation, generationSeq: state.writer.head.seq + 1, inherited: [], patches: [], divergences: record.divergences + 1 }, wakeAt: state.wakeAt, mark: false },
     })
+    return 'again'
+  }
+
+  #mayRestart({ record }: RunState, definition: AnyWorkflow): boolean {
+    return definition.onDivergence === 'restart' && record.divergences < this.#init.limits.restarts
+  }
+
+  /** A key may mean another call in a new generation: of the old one's attempts only effects go on, found by their ledger's key. */
+  #leaveBehind(error: unknown): void {
+    this.#attempts.abandon(error, ({ role }) => role !== 'effect')
+    for (const attempt of [...this.#attempts.live.values()]) this.#attempts.adopt(attempt, `generation before: ${attempt.base}`)
+  }
+
+  /** Somebody has asked for the next generation: of a run that goes on, is blocked or has ended. */
+  async #restart(row: RunRow, record: RunRecord): Promise<DriveEnd | 'again'> {
+    const { store, host, registry, limits } = this.#init
+    const state = this.#state(row, record, registry.get(record.workflow), await store.last())
+    const asked = (await state.messages()).filter(({ message }) => message.kind === 'restart')
+    const take = asked.map(({ number }) => number)
+    const message = asked.find((each) => each.message.kind === 'restart' && each.message.generation === record.generation)?.message
+    const epoch = this.#init.takesEpoch ? row.epoch + 1 : row.epoch
+    if (message?.kind !== 'restart') {
+      // Of a generation that is over.
+      await state.commit([], { take, change: { record: {}, wakeAt: row.wakeAt, epoch, mark: false } })
+      return 'again'
+    }
+    this.#leaveBehind(new StepwellError('cancelled', 'the run begins again'))
+    const generation = record.generation + 1
+    state.writer.generation = generation
+    const payload: GenerationPayload = {
+      generation, because: message.because, inherited: message.inherited,
+      ...(message.from === undefined ? undefined : { from: message.from }), ...(message.principal === undefined ? undefined : { principal: message.principal }),
+    }
+    await state.commit([{ kind: 'generation_started', calls: 0, payload: encode(payload) }], {
+      take, durability: 'strict',
+      change: {
+        record: {
+          generation, generationSeq: state.writer.head.seq + 1, inherited: message.inherited, patches: message.inherited.length === 0 ? [] : record.patches,
+          status: 'running', blocked: undefined, paused: undefined, endedAt: undefined, lastSeq: undefined, waitingFor: [], wakes: 0,
+          restartId: message.id ?? record.restartId,
+        },
+        wakeAt: host.now() + limits.recoveryMs, epoch, mark: false,
+      },
+    })
+    this.#changed()
     return 'again'
   }
 
   async #block(state: RunState, error: StepwellError): Promise<DriveEnd> {
     const { host, store } = this.#init
-    this.#attempts.abandon(error)
+    this.#attempts.abandon(error, ({ role }) => role !== 'effect')
     // What the pass had read and not committed is still to be decided.
     state.decided = []
     const canCancel = error.kind !== 'integrity' || error.code === 'divergence'
@@ -324,9 +379,9 @@ function claimOf(bytes: Uint8Array): { hash: Uint8Array; at: number } {
 /** A cancel of a blocked run: its function can't be reached, so there is nothing to clean up with; it ends in one commit. */
 async function cancelBlocked(state: RunState): Promise<boolean> {
   const messages = (await state.messages()).filter(({ message }) => message.kind === 'cancel')
-  const first = messages[0]
-  if (first === undefined) return false
-  const { reason, principal } = first.message
+  const first = messages[0]?.message
+  if (first?.kind !== 'cancel') return false
+  const { reason, principal } = first
   const now = state.host.now()
   const payload: CancelPayload = {
     ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), graceUntil: now,

@@ -18,9 +18,15 @@ export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
   const { winding } = pass
   const bug = bugOf(pass)
   if (bug !== undefined) return { kind: 'blocked', error: bug }
+  const { undo } = live.effectsOf(pass)
+  if (undo.isWanted) {
+    await live.commitWinding(pass)
+    const end = await undo.run()
+    if (end !== undefined) return end
+  }
   attempts.abandon(winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'))
   const terminal = await terminalOf(pass, live)
-  const drafts = winding?.isCommitted === false ? [winding.draft as Draft, terminal.draft] : [terminal.draft]
+  const drafts = pass.winding?.isCommitted === false ? [pass.winding.draft as Draft, terminal.draft] : [terminal.draft]
   for (;;) {
     if (pass.isDead) return { kind: 'stopped' }
     const answer = await state.commit(drafts, {

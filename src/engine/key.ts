@@ -108,8 +108,12 @@ export class Scope {
   }
 }
 
-export type CallKind = 'step' | 'sleep'
-const kindBytes: Readonly<Record<CallKind, number>> = { step: 1, sleep: 2 }
+export type CallKind = 'step' | 'sleep' | EffectKind
+/** What kind of act an effect is: part of its fingerprint, so that it can't become another one unnoticed. */
+export type EffectKind = 'idempotent' | 'cost' | 'money' | 'destructive' | 'security' | 'custom'
+const kindBytes: Readonly<Record<CallKind, number>> = {
+  step: 1, sleep: 2, idempotent: 16, cost: 17, money: 18, destructive: 19, security: 20, custom: 21,
+}
 
 // Scratch space, used from start to end of one synchronous call.
 let scratch = new Uint8Array(1024)
@@ -180,12 +184,14 @@ export interface IdempotencyParts {
   readonly input: Uint8Array | undefined
   /** The n-th use among calls equal in all of the above. */
   readonly nth: number
+  /** How often it was undone: done again, it is another act to the outside world. */
+  readonly undos: number
 }
 
 /** G15: holds neither position nor generation, so permuted, extended and concurrent loops and inserted code change no key. */
 export function idempotencyKey(parts: IdempotencyParts): string {
   return hex(hashParts(
-    'stepwell.idempotency', parts.incarnation, 0, 0, parts.labels, parts.name,
+    'stepwell.idempotency', parts.incarnation, 0, parts.undos, parts.labels, parts.name,
     parts.own === undefined ? 0 : 1, parts.own ?? '', parts.input === undefined ? 0 : 1, parts.input ?? new Uint8Array(0), parts.nth,
   )).slice(0, 40)
 }

@@ -3,14 +3,15 @@
 
 import { encode } from '../codec.ts'
 import { redactError, redactText, StepwellError } from '../errors.ts'
-import type { Entry } from '../journal/entry.ts'
-import type { CancelPayload, Waiting } from '../journal/record.ts'
+import { type Entry, isDelivered } from '../journal/entry.ts'
+import type { Blocked, CancelPayload, Message, Waiting } from '../journal/record.ts'
 import type { Draft } from '../journal/writer.ts'
-import type { Limits } from '../limits.ts'
+import { type Limits, within } from '../limits.ts'
 import type { Batch, RowWrite } from '../store/store.ts'
 import type { Attempt, Attempts } from './attempt.ts'
-import type { Pending } from './call.ts'
-import { finish } from './finish.ts'
+import type { Pending, StepPart } from './call.ts'
+import { Effects } from './effects.ts'
+import { bugOf, finish } from './finish.ts'
 import { describe, encodeInline, lendInline, offload } from './outcome.ts'
 import type { Next, Pass, PassEnd } from './pass.ts'
 import { nextDelay } from './retry.ts'
@@ -35,24 +36,33 @@ export interface PromptOutcome {
   readonly value: unknown
 }
 
-interface Group {
+/** What goes into one commit. */
+export interface Group {
   readonly drafts: Draft[]
   /** How many of the drafts will be delivered. */
   outcomes: number
   readonly require: NonNullable<Batch['require']>[number][]
-  /** What the settled attempts have staged of the run's state. */
-  readonly rows: RowWrite[]
   /** Settled attempts that the drafts hold. */
   collected: number
+  /** Late outcomes that they hold. */
+  late: number
   readonly after: (() => void)[]
   bytes: number
+  /** Of the effect ledger, and what the settled attempts have staged of the run's state. */
+  readonly rows: RowWrite[]
+  /** Messages that the drafts decide. */
+  readonly take: number[]
+  /** Effects to be called when their intents, which are among the drafts, are committed. */
+  readonly launch: Pending[]
+  /** On the disk before the answer: whatever tells of an effect. */
+  isStrict: boolean
 }
 
-function hasRoom(group: Group, limits: Limits): boolean {
+export function hasRoom(group: Group, limits: Limits): boolean {
   return group.drafts.length < limits.batchEntries && group.bytes < limits.batchBytes
 }
 
-function addOutcome(group: Group, draft: Draft): void {
+export function addOutcome(group: Group, draft: Draft): void {
   group.drafts.push(group.outcomes++ > 0 ? { ...draft, grouped: true } : draft)
 }
 
@@ -63,7 +73,13 @@ export class Live {
   /** Calls that wait for a time: sleeps, and steps between two attempts. */
   readonly timed: Set<Pending> = new Set()
   #unstored: Pending[] = []
-  #cancel: { reason?: string; principal?: string } | undefined
+  #effects: Effects | undefined
+  #pausing: { readonly number: number; readonly message: Message } | undefined
+  #resolved = new Set<number>()
+  #restart = false
+  #patches: string[] = []
+  readonly #unpatched = new Set<string>()
+  #cancel: { reason?: string; principal?: string; undo?: boolean } | undefined
 
   constructor(state: RunState, attempts: Attempts) {
     this.state = state
@@ -71,8 +87,17 @@ export class Live {
     this.incarnation = state.record.incarnation
   }
 
+  /** Of the pass that this belongs to. */
+  effectsOf(pass: Pass): Effects {
+    return (this.#effects ??= new Effects(pass, this))
+  }
+
   /** A call that nobody has started yet. */
   begin(call: Pending): void {
+    if (call.effect !== undefined) {
+      this.#effects?.begin(call)
+      return
+    }
     const now = this.state.host.now()
     if (call.step === undefined) {
       if (!call.isDueStored) {
@@ -86,15 +111,20 @@ export class Live {
     if (live !== undefined) {
       if (live.number >= call.step.attempt) return
       // Its failure is in the journal already; only the answer of that commit was lost.
-      this.attempts.abandon(undefined, (key) => key === call.key)
+      this.attempts.abandon(undefined, (attempt) => attempt.key === call.key)
     }
     if (call.due !== undefined && call.due > now) this.timed.add(call)
-    else this.attempts.start(call.key, call.step, this.incarnation, now)
+    else this.#launch(call, call.step, now)
   }
 
   #start(call: Pending, now: number): void {
     const { step } = call
     if (step === undefined || this.attempts.live.has(call.key)) return
+    this.#launch(call, step, now)
+  }
+
+  #launch(call: Pending, step: StepPart, now: number): void {
+    if (this.state.record.undos > 0) step.undos = this.state.record.undos
     this.attempts.start(call.key, step, this.incarnation, now)
   }
 
@@ -102,9 +132,9 @@ export class Live {
   promptOutcome(pass: Pass): PromptOutcome | undefined {
     const { settled } = this.attempts
     const attempt = settled[0]
-    if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.timed.size > 0) return undefined
+    if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.#patches.length > 0 || this.timed.size > 0) return undefined
     const call = pass.outstanding.get(attempt.key)
-    if (call?.step === undefined || attempt.outcome?.ok !== true) return undefined
+    if (call?.step === undefined || call.effect !== undefined || attempt.role !== 'step' || attempt.outcome?.ok !== true) return undefined
     // What it staged is committed with its outcome, which the other way of delivery does.
     if (attempt.staged !== undefined && attempt.staged.rows.length > 0) return undefined
     try {
@@ -119,48 +149,70 @@ export class Live {
   /** Decides and commits until something can be delivered, or the pass is over. */
   async step(pass: Pass): Promise<Next> {
     const { state, attempts } = this
-    if (pass.ended !== undefined) return finish(pass, this)
-    if (pass.winding?.isCommitted === false) {
-      await state.commit([pass.winding.draft as Draft], { durability: 'strict', change: {
-        record: { status: 'cancelling', waitingFor: [] }, wakeAt: this.#recovery(), mark: true,
-      } })
-      pass.winding = { ...pass.winding, isCommitted: true }
-    }
+    const effects = this.effectsOf(pass)
     for (;;) {
       if (pass.isDead) return { kind: 'stopped' }
-      if (pass.isPoked) await this.#readInbox(pass)
+      if (pass.isPoked) await this.readInbox(pass)
+      if (this.#restart && this.#cancel === undefined && pass.winding === undefined) return { kind: 'again' }
       if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
+      if (this.#patches.length > 0) await this.#commitPatches(pass)
       const now = state.host.now()
-      const cause = this.#causeToWind(pass, now)
+      const isOver = this.isOver(pass, now)
+      if (isOver) {
+        const bug = bugOf(pass)
+        if (bug !== undefined) return { kind: 'blocked', error: bug }
+        effects.close()
+        // With nothing to settle and nothing to undo, a cancel and the end share one commit.
+        if (!effects.isOpen && !effects.isBusy) return finish(pass, this)
+        attempts.abandon(pass.winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'), ({ role }) => role === 'step')
+        attempts.abortEffects(pass.winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this effect'))
+      }
+      if (pass.winding?.isCommitted === false) await this.commitWinding(pass)
+      const cause = isOver ? undefined : this.#causeToWind(pass, now)
       if (cause !== undefined) {
         return () => this.#announce(pass, cause, now)
       }
-      if (pass.winding !== undefined && now >= pass.winding.payload.graceUntil) return finish(pass, this)
+      if (this.#pausing !== undefined) await this.#pause()
+      const isHeld = state.record.paused !== undefined && pass.winding === undefined
       // Only now: a run that was cancelled before it began starts nothing.
-      pass.startFresh()
+      if (!isOver && !isHeld) pass.startFresh()
       if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
 
-      const group = await this.#collect(pass, now)
-      if (group.drafts.length > 0) {
-        const answer = await state.commit(group.drafts, { require: group.require, rows: group.rows })
+      const group = await this.#collect(pass, now, isOver, isHeld)
+      if (group.drafts.length > 0 || group.take.length > 0) {
+        const answer = await state.commit(group.drafts, {
+          ...(group.require.length > 0 ? { require: group.require } : undefined),
+          ...(group.rows.length > 0 ? { rows: group.rows } : undefined),
+          ...(group.take.length > 0 ? { take: [...state.decided, ...group.take] } : undefined),
+          ...(group.isStrict ? { durability: 'strict' as const } : undefined),
+        })
         if (answer.kind !== 'committed') continue
         for (const run of group.after) run()
         attempts.collected(group.collected)
-        const outcomes = answer.entries.filter((entry) => entry.kind !== 'attempt_failed' && entry.kind !== 'timer_set')
-        const first = outcomes[0]
-        if (first === undefined) continue
+        attempts.late.splice(0, group.late)
+        if (group.launch.length > 0) await effects.launch(group.launch)
+        const outcomes = answer.entries.filter((entry) => isDelivered(entry.kind))
         pass.init.cursor.push(outcomes)
+        if (pass.init.cursor.peek() === undefined || isHeld) continue
         return pass.nextDelivery()
       }
+      // What was committed while the run was paused.
+      if (!isHeld && !isOver && pass.init.cursor.peek() !== undefined) return pass.nextDelivery()
       // What came while the lines above awaited has rung no bell: nothing may be waited for before it is looked at.
-      if (attempts.settled.length > 0 || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
-      if (pass.outstanding.size === 0) {
+      if (attempts.settled.length > 0 || attempts.late.length > 0 || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
+      if (effects.isBusy && !isHeld) continue
+      const running = attempts.live.size > 0
+      if (isHeld && !running) {
+        const parked = await this.#park(pass, null)
+        if (parked !== undefined) return parked
+        continue
+      }
+      if (pass.outstanding.size === 0 && !isOver) {
         const stalled = await this.#stall(pass)
         if (stalled !== undefined) return stalled
         continue
       }
-      const wakeAt = this.#nextTime(pass)
-      const running = attempts.live.size > 0
+      const wakeAt = this.#nextTime(pass, isOver)
       if (!running && (wakeAt === null || wakeAt - now > state.limits.stayAwakeMs)) {
         const parked = await this.#park(pass, wakeAt)
         if (parked !== undefined) return parked
@@ -168,8 +220,90 @@ export class Live {
       }
       // Whoever watches hears of steps that take their time; one that was done at once is heard of by its entry.
       if (attempts.armTimeouts()) pass.init.changed()
-      await pass.event(wakeAt === null ? undefined : wakeAt - now)
+      await pass.event(wakeAt === null || isHeld ? undefined : wakeAt - now)
     }
+  }
+
+  /** A cancel or deadline that was delivered, as a commit of its own: more follows it than the end. */
+  async commitWinding(pass: Pass): Promise<void> {
+    const { winding } = pass
+    if (winding?.isCommitted !== false) return
+    await this.state.commit([winding.draft as Draft], { durability: 'strict', change: {
+      record: { status: 'cancelling', waitingFor: [], paused: undefined }, wakeAt: this.recovery(), mark: true,
+    } })
+    pass.winding = { ...winding, isCommitted: true }
+  }
+
+  /**
+   * The pass is over, the run is not, and effects are under way: what becomes of them is recorded, so that nobody has to guess. Their
+   * policies decide later, when the code fits again.
+   */
+  async settleEffects(pass: Pass): Promise<void> {
+    const { state, attempts } = this
+    const effects = this.effectsOf(pass)
+    pass.outstanding.clear()
+    attempts.abandon(undefined, ({ role }) => role !== 'effect')
+    while ([...attempts.live.values()].some(({ role }) => role === 'effect')) {
+      if (attempts.settled.length === 0) {
+        await new Promise<void>((resolve) => {
+          attempts.onSettled = resolve
+          attempts.armTimeouts()
+        })
+        continue
+      }
+      const group: Group = { drafts: [], outcomes: 0, require: [], collected: 1, late: 0, after: [], bytes: 0, rows: [], take: [], launch: [], isStrict: true }
+      await effects.settled(group, attempts.settled[0] as Attempt, state.host.now())
+      if (group.drafts.length > 0) await state.commit(group.drafts, { rows: group.rows, require: group.require, durability: 'strict' })
+      for (const run of group.after) run()
+      attempts.collected(1)
+    }
+    attempts.onSettled = () => {}
+  }
+
+  /** Whether code behind a patch runs: what this generation has answered once it answers always. Nothing is scanned. */
+  patched(pass: Pass, name: string): boolean {
+    if (this.state.record.patches.includes(name) || this.#patches.includes(name)) return true
+    const known = this.#unpatched.has(name)
+    // History was made without it.
+    if (known || !pass.isCaughtUp) {
+      this.#unpatched.add(name)
+      return false
+    }
+    within(this.state.limits, 'patches', this.state.record.patches.length + this.#patches.length + 1, 'patches of one generation')
+    this.#patches.push(name)
+    return true
+  }
+
+  /** The answers of `patched` that nobody has stored yet: before anything that follows from them. */
+  async #commitPatches(pass: Pass): Promise<void> {
+    const names = this.#patches
+    const { state } = this
+    await state.commit(names.map((name) => ({ kind: 'patch_applied', calls: pass.calls, payload: encode({ name }) })), {
+      change: { record: { patches: [...state.record.patches, ...names] }, wakeAt: state.wakeAt, mark: false },
+    })
+    this.#patches = []
+  }
+
+  /** The function has ended, or its time to clean up has. */
+  isOver(pass: Pass, now: number): boolean {
+    return pass.ended !== undefined || (pass.winding !== undefined && now >= pass.winding.payload.graceUntil)
+  }
+
+  /** Nothing may begin any more: the run is to be stopped or wound up. */
+  isStopping(pass: Pass, now: number): boolean {
+    return pass.winding !== undefined || pass.ended !== undefined || this.#pausing !== undefined || this.#causeToWind(pass, now) !== undefined
+  }
+
+  async #pause(): Promise<void> {
+    if (this.#pausing === undefined) return
+    const { number, message } = this.#pausing
+    const isPause = message.kind === 'pause'
+    const paused = isPause ? { at: message.at, ...(message.principal === undefined ? undefined : { principal: message.principal }) } : undefined
+    await this.state.commit([], {
+      take: [...this.state.decided, number], durability: 'strict',
+      change: { record: { paused, status: isPause ? 'paused' : 'running', waitingFor: [] }, wakeAt: this.recovery(), mark: false },
+    })
+    this.#pausing = undefined
   }
 
   /** Delivers a cancel or a passed deadline, from the journal or about to be committed. */
@@ -180,8 +314,9 @@ export class Live {
       : new StepwellError('run_timeout', 'the run took longer than its timeout', { details: { deadline: this.state.record.deadline ?? 0 } })
     pass.winding = { cause, error, payload, isCommitted: draft === undefined, draft }
     this.#unstored = this.#unstored.filter((call) => call.isCleanup)
-    for (const call of this.timed) if (!call.isCleanup) this.timed.delete(call)
-    this.attempts.abandon(error, (key) => pass.outstanding.get(key)?.isCleanup !== true)
+    for (const call of this.timed) if (!call.isCleanup && this.#effects?.isOpenAt(call) !== true) this.timed.delete(call)
+    this.attempts.abandon(error, ({ key, role }) => role !== 'effect' && role !== 'probe' && pass.outstanding.get(key)?.isCleanup !== true)
+    this.attempts.abortEffects(error)
     pass.rejectOutstanding(entry.at, error)
   }
 
@@ -202,36 +337,67 @@ export class Live {
     this.wind(pass, { kind: cause, at }, payload, draft)
   }
 
-  async #readInbox(pass: Pass): Promise<void> {
+  async readInbox(pass: Pass): Promise<void> {
     pass.isPoked = false
     for (const { number, message } of await this.state.messages()) {
-      if (message.kind !== 'cancel') {
-        this.state.host.log({ level: 'warn', runId: this.state.store.runId, message: `a message of an unknown kind waits in the inbox (${number})` })
-        continue
+      switch (message.kind) {
+        case 'cancel': {
+          const { reason, principal, undo } = message
+          this.#cancel ??= {
+            ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), ...(undo === true ? { undo } : undefined),
+          }
+          this.state.decided.push(number)
+          break
+        }
+        case 'pause': case 'resume':
+          // One at a time: the next is read when this one is committed.
+          if (this.#pausing === undefined) this.#pausing = { number, message }
+          else if (this.#pausing.number !== number) pass.isPoked = true
+          break
+        case 'resolve':
+          if (!this.#resolved.has(number)) this.effectsOf(pass).resolve(number, message)
+          this.#resolved.add(number)
+          break
+        case 'restart':
+          // The driver begins the next generation; this pass is over.
+          this.#restart = true
+          break
+        default:
+          this.state.host.log({ level: 'warn', runId: this.state.store.runId, message: `a message of an unknown kind waits in the inbox (${number})` })
       }
-      this.#cancel ??= {
-        ...(message.reason === undefined ? undefined : { reason: message.reason }),
-        ...(message.principal === undefined ? undefined : { principal: message.principal }),
-      }
-      this.state.decided.push(number)
     }
   }
 
   /** What can be committed now: due times to store, timers that are due, attempts that settled. */
-  async #collect(pass: Pass, now: number): Promise<Group> {
+  async #collect(pass: Pass, now: number, isOver: boolean, isHeld: boolean): Promise<Group> {
     const { limits } = this.state
-    const group: Group = { drafts: [], outcomes: 0, require: [], rows: [], collected: 0, after: [], bytes: 0 }
-    while (hasRoom(group, limits)) {
-      const call = this.#unstored[group.after.length]
+    const effects = this.effectsOf(pass)
+    const group: Group = {
+      drafts: [], outcomes: isHeld && pass.init.cursor.peek() !== undefined ? 1 : 0, require: [], collected: 0, late: 0, after: [], bytes: 0,
+      rows: [], take: [], launch: [], isStrict: false,
+    }
+    const stored: Pending[] = []
+    while (!isOver && hasRoom(group, limits)) {
+      const call = this.#unstored[stored.length]
       if (call === undefined) break
       group.drafts.push({ kind: 'timer_set', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
-      group.after.push(() => { call.isDueStored = true })
+      stored.push(call)
     }
-    const stored = group.after.length
-    if (stored > 0) group.after.push(() => { this.#unstored.splice(0, stored) })
-    const due = [...this.timed].filter((call) => (call.due as number) <= now).sort((a, b) => (a.due as number) - (b.due as number))
+    if (stored.length > 0) {
+      group.after.push(() => {
+        for (const call of stored) call.isDueStored = true
+        this.#unstored.splice(0, stored.length)
+      })
+    }
+    const due = isHeld ? [] : [...this.timed].filter((call) => (call.due as number) <= now).sort((a, b) => (a.due as number) - (b.due as number))
     for (const call of due) {
       if (!hasRoom(group, limits)) break
+      if (call.effect !== undefined) {
+        this.timed.delete(call)
+        effects.due(call)
+        continue
+      }
+      if (isOver) continue
       if (call.step !== undefined) {
         this.timed.delete(call)
         this.#start(call, now)
@@ -240,10 +406,21 @@ export class Live {
       addOutcome(group, { kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
       group.after.push(() => this.timed.delete(call))
     }
+    if (!isHeld) await effects.collect(group, now)
+    while (hasRoom(group, limits)) {
+      const late = this.attempts.late[group.late]
+      if (late === undefined) break
+      group.late++
+      await effects.late(group, late.attempt, late.outcome)
+    }
     while (hasRoom(group, limits)) {
       const attempt = this.attempts.settled[group.collected]
       if (attempt === undefined) break
       group.collected++
+      if (attempt.role !== 'step') {
+        await effects.settled(group, attempt, now)
+        continue
+      }
       const call = pass.outstanding.get(attempt.key)
       if (call?.step === undefined) continue
       const draft = await this.#outcomeOf(pass, call, attempt, group, now)
@@ -255,8 +432,9 @@ export class Live {
       }
       group.bytes += draft.payload?.length ?? 0
     }
-    if (group.drafts.length === 0 && group.collected > 0) {
+    if (group.drafts.length === 0 && group.take.length === 0) {
       this.attempts.collected(group.collected)
+      this.attempts.late.splice(0, group.late)
       group.collected = 0
     }
     return group
@@ -300,15 +478,16 @@ export class Live {
     return { ...common, kind: 'step_failed', payload: encode(redactError(failure, redact)) }
   }
 
-  #nextTime(pass: Pass): number | null {
+  #nextTime(pass: Pass, isOver: boolean): number | null {
     let next = Infinity
-    for (const call of this.timed) next = Math.min(next, call.due as number)
+    for (const call of this.timed) if (!isOver || call.effect !== undefined) next = Math.min(next, call.due as number)
+    if (isOver) return next === Infinity ? null : next
     if (pass.winding !== undefined) next = Math.min(next, pass.winding.payload.graceUntil)
     else if (this.state.record.deadline !== undefined) next = Math.min(next, this.state.record.deadline)
     return next === Infinity ? null : next
   }
 
-  #recovery(): number {
+  recovery(): number {
     return this.state.host.now() + this.state.limits.recoveryMs
   }
 
@@ -335,16 +514,23 @@ export class Live {
     for (const call of pass.outstanding.values()) {
       if (waitingFor.length === 20) break
       waitingFor.push({
-        kind: call.step === undefined ? 'timer' : 'retry', key: call.key,
+        kind: call.effect !== undefined ? 'effect' : call.step === undefined ? 'timer' : 'retry', key: call.key,
         ...(call.due === undefined ? undefined : { dueAt: call.due }),
         ...(call.step === undefined ? undefined : { attempt: call.step.attempt }),
       })
     }
+    const asked = this.effectsOf(pass).asking()
+    const blocked: Blocked | undefined = asked.length === 0 ? undefined : {
+      code: 'ambiguous_effect', curable: false, tries: 1, details: { effects: asked },
+      message: `nobody knows whether ${asked.map(({ key }) => `"${key}"`).join(', ')} happened: find out, and decide with resolve(${asked[0]?.seq}, …)`,
+    }
+    const isHeld = this.state.record.paused !== undefined && pass.winding === undefined
+    const status = isHeld ? 'paused' : blocked !== undefined ? 'blocked' : pass.winding === undefined ? 'waiting' : 'cancelling'
     const answer = await this.state.commit([], {
       inbox: this.state.inboxSeen,
-      change: { record: { status: pass.winding === undefined ? 'waiting' : 'cancelling', waitingFor }, wakeAt, mark: true },
+      change: { record: { status, waitingFor, blocked: isHeld ? undefined : blocked }, wakeAt: isHeld ? null : wakeAt, mark: true },
     })
-    if (answer.kind === 'committed') return { kind: 'parked', wakeAt }
+    if (answer.kind === 'committed') return { kind: 'parked', wakeAt: isHeld ? null : wakeAt }
     pass.isPoked = true
     return undefined
   }

@@ -6,7 +6,7 @@ import type { AnyWorkflow } from '../define.ts'
 import { StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import type { Cursor } from '../journal/cursor.ts'
-import { type Entry, type EntryKind, isDelivered, same } from '../journal/entry.ts'
+import { type Entry, type EntryKind, isDelivered, isEffectNote, same } from '../journal/entry.ts'
 import type { CancelPayload, StartPayload } from '../journal/record.ts'
 import type { Writer } from '../journal/writer.ts'
 import { type Limits, within } from '../limits.ts'
@@ -17,6 +17,7 @@ import { createContext } from './context.ts'
 import { divergence } from './divergence.ts'
 import { bugOf } from './finish.ts'
 import { Scope } from './key.ts'
+import type { Effects } from './effects.ts'
 import type { Live, Winding } from './live.ts'
 import { fromPayload, inlineValue } from './outcome.ts'
 
@@ -76,6 +77,7 @@ export class Pass {
   /** The recorded time of the last delivery. */
   now: number
   ended: FunctionEnd | undefined
+  readonly effects: Effects
   /** A cancel or the run's deadline was delivered: only cleanup may call. */
   winding: Winding | undefined
   isDead = false
@@ -98,6 +100,7 @@ export class Pass {
   constructor(init: PassInit) {
     this.init = init
     this.now = init.startedAt
+    this.effects = init.live.effectsOf(this)
     if (init.mustAsk.size > 0) this.#asked = new Set()
   }
 
@@ -214,6 +217,7 @@ export class Pass {
     this.#asked?.add(call.key)
     this.outstanding.set(call.key, call)
     this.fresh.push(call)
+    if (call.effect !== undefined) this.effects.asked(call)
     // In a replay nothing starts, and what was delivered must not stay reachable from here (G10).
     if (this.fresh.length > 2 * this.outstanding.size + FRESH_SLACK) {
       this.fresh = this.fresh.filter((each) => this.outstanding.get(each.key) === each)
@@ -272,7 +276,7 @@ export class Pass {
       const call = this.outstanding.get(entry.key)
       if (call === undefined || !same(call.fingerprint, entry.fingerprint as Uint8Array)) return false
       this.init.cursor.shift()
-      this.#settle(call, entry.kind, entry.at, inlineValue(entry))
+      this.#settle(call, entry.kind, entry.seq, entry.at, inlineValue(entry))
       return true
     }
     if (!this.isCaughtUp || !this.init.isSynchronous || this.isPoked || this.#notes.size > 0 || this.#promptRun >= PROMPT_RUN) return false
@@ -286,7 +290,7 @@ export class Pass {
     if (answer.kind !== 'committed') return false
     this.#promptRun++
     this.init.attempts.collected(1)
-    this.#settle(call, 'step_completed', writer.lastAt, value)
+    this.#settle(call, 'step_completed', writer.head.seq, writer.lastAt, value)
     return true
   }
 
@@ -320,6 +324,7 @@ export class Pass {
       if (!this.outstanding.has(note.key as string)) throw divergence(note, 'it was never asked for', this.calls, this.outstanding.values())
       throw divergence(note, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
     }
+    this.effects.check()
     this.#isLive = true
     return this.init.live.step(this)
   }
@@ -343,6 +348,8 @@ export class Pass {
         }
       }
       cursor.shift()
+      const loser = entry.key === undefined ? undefined : this.outstanding.get(entry.key)
+      if (loser?.step !== undefined) this.effects.delivered(loser, entry.kind, entry.seq)
     }
   }
 
@@ -353,6 +360,10 @@ export class Pass {
       const entry = cursor.peek()
       if (entry === undefined || isDelivered(entry.kind)) return entry
       cursor.shift()
+      if (isEffectNote(entry.kind)) {
+        this.effects.note(entry)
+        continue
+      }
       if (entry.key === undefined) continue
       const call = this.outstanding.get(entry.key)
       if (call === undefined || !applyNote(call, entry)) this.#notes.set(entry.key, entry)
@@ -388,16 +399,17 @@ export class Pass {
     this.init.cursor.shift()
     return () => {
       if (entry.key === undefined) this.init.live.wind(this, entry, value as CancelPayload, undefined)
-      else this.#settle(this.outstanding.get(entry.key) as Pending, entry.kind, entry.at, value)
+      else this.#settle(this.outstanding.get(entry.key) as Pending, entry.kind, entry.seq, entry.at, value)
     }
   }
 
-  #settle(call: Pending, kind: EntryKind, at: number, value: unknown): void {
+  #settle(call: Pending, kind: EntryKind, seq: number, at: number, value: unknown): void {
     this.outstanding.delete(call.key)
     this.now = at
     this.#isWindowOpen = true
     this.#hasStarted = false
-    if (kind === 'step_failed') {
+    if (call.effect !== undefined || call.step?.undo !== undefined) this.effects.delivered(call, kind, seq)
+    if (kind === 'step_failed' || kind === 'effect_failed') {
       this.#remember(value)
       reject(call, value)
     } else call.resolve(value)

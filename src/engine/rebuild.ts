@@ -3,7 +3,8 @@
 
 import { before } from '../journal/cursor.ts'
 import { claim, decodeEntry, isTerminal } from '../journal/entry.ts'
-import type { RunRecord } from '../journal/record.ts'
+import { decode } from '../codec.ts'
+import type { GenerationPayload, RunRecord } from '../journal/record.ts'
 import type { StoredEntry } from '../store/store.ts'
 import type { RunState } from './state.ts'
 
@@ -44,19 +45,23 @@ export async function rebuild(
     return status
   }
   let { seq, hash } = await before(store, record.generationSeq)
-  let { generationSeq } = record
+  let { generationSeq, inherited, patches } = record
   while (seq < last.seq) {
     const page = await store.entries(seq, 100)
     if (page.length === 0) break
     for (const { bytes } of page) {
       const each = decodeEntry(++seq, bytes, hash)
       hash = each.hash
-      if (each.kind === 'generation_started') generationSeq = seq
+      if (each.kind === 'generation_started') {
+        generationSeq = seq
+        inherited = (decode(each.payload) as GenerationPayload).inherited ?? []
+        patches = inherited.length === 0 ? [] : patches
+      } else if (each.kind === 'patch_applied') patches = [...patches, (decode(each.payload) as { name: string }).name]
     }
   }
   writer.generation = entry.generation
   await state.commit([], {
-    change: { record: { generation: entry.generation, generationSeq }, wakeAt: state.wakeAt, mark: false },
+    change: { record: { generation: entry.generation, generationSeq, inherited, patches, status: 'running', endedAt: undefined, lastSeq: undefined }, wakeAt: state.wakeAt, mark: false },
   })
   return undefined
 }

@@ -56,7 +56,7 @@ export async function startRun(
     generation: 1, generationSeq: 1, head: { seq: 1, hash: entry.hash }, createdAt: now, updatedAt: now, endedAt: undefined,
     deadline, wakes: 0, wokenSeq: 0, waitingFor: [], blocked: undefined, inputHash,
     token: options.token === undefined ? undefined : hex(hashParts('stepwell.token', options.token)),
-    tags, metadata, lastSeq: undefined,
+    tags, metadata, lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, patches: [], inherited: [],
   }
   const answer = await store.commit({
     expect: { kind: 'absent' },

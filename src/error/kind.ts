@@ -16,7 +16,7 @@ const codes = {
     'body_too_large', 'malformed_json', 'unauthorized', 'forbidden', 'unsupported', 'state_conflict',
   ],
   conflict: [
-    'input_mismatch', 'already_ended', 'stale_epoch', 'locked', 'attempt_over',
+    'input_mismatch', 'already_ended', 'stale_epoch', 'locked', 'attempt_over', 'already_resolved', 'nothing_to_resolve', 'not_ended',
   ],
   transient: [
     'step_timeout', 'quota_exceeded', 'store_unavailable', 'store_blocked', 'commit_timeout',
@@ -24,14 +24,14 @@ const codes = {
   ],
   permanent: [
     'output_invalid', 'not_serializable', 'payload_too_large', 'limit_exceeded', 'run_swept',
-    'journal_too_long', 'step_failed', 'run_timeout', 'cancelled', 'failed',
+    'journal_too_long', 'step_failed', 'effect_failed', 'effect_ambiguous', 'run_timeout', 'cancelled', 'failed',
   ],
   integrity: [
     'divergence', 'corrupt_entry', 'corrupt_payload', 'corrupt_run', 'format_too_new', 'unsupported_entry',
     'blob_missing', 'blob_mismatch', 'internal',
   ],
   operator: [
-    'unknown_version', 'workflow_bug', 'no_progress', 'host_misconfigured',
+    'unknown_version', 'workflow_bug', 'no_progress', 'host_misconfigured', 'ambiguous_effect', 'undo_failed', 'undo_unreachable',
   ],
 } as const
 

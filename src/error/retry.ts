@@ -16,6 +16,14 @@ export function permanent(error: unknown): Error {
 }
 
 /**
+ * Marks an error of an effect's function: nobody knows whether it happened, so its policy decides (G13). Without the mark a throw
+ * means that it did not happen.
+ */
+export function ambiguous(error: unknown): Error {
+  return marked(error, 'ambiguous', true)
+}
+
+/**
  * Marks an error with the least time until the next attempt, as a `Retry-After` header says. Throws
  * `invalid_duration`.
  */
@@ -38,7 +46,7 @@ export function retryHint(error: unknown): RetryHint {
 }
 
 /** The error itself with one own field more; what cannot take it becomes the cause of an error that can. */
-function marked(error: unknown, key: 'retryable' | 'retryAfterMs', value: boolean | number): Error {
+function marked(error: unknown, key: 'retryable' | 'retryAfterMs' | 'ambiguous', value: boolean | number): Error {
   const property = { value, enumerable: true, writable: true, configurable: true }
   if (error instanceof Error && Reflect.defineProperty(error, key, property)) return error
   const wrapper = new Error(toErrorData(error).message, error instanceof Error ? { cause: error } : undefined)

@@ -10,8 +10,14 @@ export interface Mark {
   readonly hash: Uint8Array
 }
 
+/** Entries of a run, both ends included. */
+export interface Range {
+  readonly from: number
+  readonly to: number
+}
+
 /**
- * The entries after `from`, one by one. `mark` is the head that the run row stores: a journal that ends before it, or has
+ * The entries of `ranges`, one by one: what a generation inherits from earlier ones, then its own, which has no end yet. `mark` is the head that the run row stores: a journal that ends before it, or has
  * another hash there, lost entries (`corrupt_entry` naming the seq).
  */
 export class Cursor {
@@ -28,10 +34,15 @@ export class Cursor {
   /** Delivered entries in the buffer that are not prompt: the places where reading may take an event-loop turn. */
   #pauses = 0
 
-  constructor(store: RunStore, from: Mark, mark: Mark, pageEntries: number) {
+  #ranges: Range[]
+  /** Where the range that is being read ends. */
+  #end = 0
+
+  constructor(store: RunStore, ranges: readonly Range[], mark: Mark, pageEntries: number) {
     this.#store = store
-    this.seq = from.seq
-    this.hash = from.hash
+    this.seq = 0
+    this.hash = GENESIS
+    this.#ranges = [...ranges]
     this.#mark = mark
     this.#limit = pageEntries
   }
@@ -68,16 +79,32 @@ export class Cursor {
    */
   fill(): MaybePromise<void> {
     while (!this.#ended && this.#pauses < 2) {
-      const page = this.#store.entries(this.seq, this.#limit)
+      const range = this.seq === this.#end ? this.#ranges.shift() : undefined
+      if (range !== undefined) {
+        this.#end = range.to
+        const at = before(this.#store, range.from)
+        if (isPromise(at)) return at.then((mark) => {
+          this.#enter(mark)
+          return this.fill()
+        })
+        this.#enter(at)
+      }
+      const limit = Math.min(this.#limit, this.#end - this.seq)
+      const page = this.#store.entries(this.seq, limit)
       if (isPromise(page)) return page.then((entries) => {
-        this.#take(entries)
+        this.#take(entries, limit)
         return this.fill()
       })
-      this.#take(page)
+      this.#take(page, limit)
     }
   }
 
-  #take(page: readonly StoredEntry[]): void {
+  #enter(mark: Mark): void {
+    this.seq = mark.seq
+    this.hash = mark.hash
+  }
+
+  #take(page: readonly StoredEntry[], limit: number): void {
     // Reading begins before the last entry is shifted, so the buffer is never empty in between: what was shifted goes here.
     this.#buffer.splice(0, this.#first)
     this.#first = 0
@@ -92,8 +119,8 @@ export class Cursor {
       }
       this.#add(entry)
     }
-    if (page.length < this.#limit) {
-      if (this.seq < this.#mark.seq) throw missing(this.seq + 1)
+    if (page.length < limit) {
+      if (this.seq < this.#mark.seq || this.#end !== Infinity) throw missing(this.seq + 1)
       this.#ended = true
     }
   }
@@ -110,6 +137,14 @@ export function before(store: RunStore, seq: number): MaybePromise<Mark> {
   const from = Math.max(0, seq - 3)
   const read = store.entries(from, seq - 1 - from)
   return isPromise(read) ? read.then((page) => markOf(page, seq)) : markOf(read, seq)
+}
+
+/** One entry, verified against the one before it. Throws `corrupt_entry`. */
+export async function entryAt(store: RunStore, seq: number): Promise<Entry> {
+  const { hash } = await before(store, seq)
+  const [stored] = await store.entries(seq - 1, 1)
+  if (stored === undefined || stored.seq !== seq) throw missing(seq)
+  return decodeEntry(seq, stored.bytes, hash)
 }
 
 function markOf(page: readonly StoredEntry[], seq: number): Mark {

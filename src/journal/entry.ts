@@ -18,6 +18,19 @@ export const kindCodes = {
   run_completed: 40,
   run_failed: 41,
   run_cancelled: 42,
+  effect_intended: 50,
+  effect_not_called: 51,
+  effect_attempt_failed: 52,
+  effect_ambiguous: 53,
+  effect_decided: 54,
+  effect_completed: 55,
+  effect_failed: 56,
+  effect_recorded: 57,
+  undo_started: 60,
+  undo_intended: 61,
+  undo_attempt_failed: 62,
+  undo_completed: 63,
+  patch_applied: 70,
 } as const
 
 export type EntryKind = keyof typeof kindCodes
@@ -32,10 +45,16 @@ const kindNames: readonly (EntryKind | undefined)[] = (() => {
 export function isDelivered(kind: EntryKind): boolean {
   switch (kind) {
     case 'step_completed': case 'step_failed': case 'timer_fired': case 'cancel_requested': case 'deadline_passed':
+    case 'effect_completed': case 'effect_failed':
       return true
     default:
       return false
   }
+}
+
+/** Notes about an effect or its undo. They are kept beside the effect, whether its call was made yet or not. */
+export function isEffectNote(kind: EntryKind): boolean {
+  return kindCodes[kind] >= 50 && kindCodes[kind] < 70 && !isDelivered(kind)
 }
 
 export function isTerminal(kind: EntryKind): boolean {

@@ -6,7 +6,7 @@ import { toBase64 } from '../base64.ts'
 import type { RunStore, Table } from '../store/store.ts'
 import { decodeRecord } from './record.ts'
 
-const tables: readonly Table[] = ['inbox', 'outbox', 'manifest', 'chunk', 'memo', 'state']
+const tables: readonly Table[] = ['inbox', 'outbox', 'manifest', 'chunk', 'memo', 'state', 'effect']
 const PAGE = 200
 
 /**

@@ -15,7 +15,7 @@ export function isEnded(status: Status): boolean {
 }
 
 export interface Waiting {
-  readonly kind: 'step' | 'timer' | 'retry'
+  readonly kind: 'step' | 'timer' | 'retry' | 'effect'
   readonly key: string
   /** When it will go on by itself, ms since 1970. */
   readonly dueAt?: number
@@ -57,6 +57,18 @@ export interface RunRecord {
   readonly tags: readonly string[]
   readonly metadata: Readonly<Record<string, string>>
   readonly lastSeq: number | undefined
+  /** What stopped it, as long as it is paused. */
+  readonly paused: { readonly at: number; readonly principal?: string } | undefined
+  /** New generations because of a divergence: they are bounded. */
+  readonly divergences: number
+  /** Of the last restart that was asked for, if it had one. */
+  readonly restartId: string | undefined
+  /** Steps that were undone, ever: part of the idempotency keys of later ones. */
+  readonly undos: number
+  /** Names that `ctx.patched` has answered with true in this generation. */
+  readonly patches: readonly string[]
+  /** Entries of earlier generations that this one replays before its own: ranges of seq, both ends included. */
+  readonly inherited: readonly { readonly from: number; readonly to: number }[]
 }
 
 /** Behind the payload: the start of its hash. What the record says is believed, so a changed byte must not pass for another record. */
@@ -108,17 +120,42 @@ export interface StartPayload {
 /** The payload of `generation_started`. */
 export interface GenerationPayload {
   readonly generation: number
-  readonly because: string
+  readonly because: 'divergence' | 'restart' | 'retry'
   readonly report?: unknown
+  readonly principal?: string
+  /** The call from which on it runs again. */
+  readonly from?: string
+  readonly inherited?: RunRecord['inherited']
 }
 
 export interface CancelPayload {
   readonly reason?: string
   readonly principal?: string
+  readonly undo?: boolean
   readonly graceUntil: number
 }
 
 /** An inbox message, encoded with the codec. */
-export type Message = { readonly kind: 'cancel'; readonly reason?: string; readonly principal?: string; readonly at: number }
+export type Message = { readonly at: number; readonly principal?: string } & (
+  | { readonly kind: 'cancel'; readonly reason?: string; readonly undo?: boolean }
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
+  /** A new generation: from the beginning, or with the entries in `inherited` as its past. */
+  | { readonly kind: 'restart'; readonly because: 'restart' | 'retry'; readonly generation: number; readonly id?: string; readonly from?: string; readonly inherited: RunRecord['inherited'] }
+  | { readonly kind: 'resolve'; readonly seq: number; readonly decision: 'happened' | 'rerun' | 'skip' | 'fail'; readonly value?: unknown }
+)
+
+/** An effect of which nobody knows whether it happened, for the person who has to find out. */
+export interface AskedEffect {
+  /** Of its intent: what `resolve` takes. */
+  readonly seq: number
+  readonly key: string
+  readonly kind: string
+  readonly why: string
+  readonly intendedAt: number
+  readonly attempt: number
+  readonly idempotencyKey: string
+  readonly input: unknown
+}
 
 export type { ErrorData }

@@ -4,8 +4,8 @@ import { fromPayload } from '../engine/outcome.ts'
 import { StepwellError } from '../errors.ts'
 import type { HostName } from '../host.ts'
 import type { RunStore } from '../store/store.ts'
-import { before } from './cursor.ts'
-import { decodeEntry, type Entry, GENESIS } from './entry.ts'
+import { entryAt } from './cursor.ts'
+import { decodeEntry, GENESIS } from './entry.ts'
 import { type Blocked, decodeRecord, isEnded, type RunRecord, type StartPayload, type Status, type Waiting } from './record.ts'
 
 export interface RunSummary {
@@ -65,19 +65,9 @@ export async function summary(store: RunStore, options: { readonly values?: bool
 
 /** The output or error of an ended run, from its terminal entry. Throws what is wrong with that entry, naming it. */
 export async function outcome(store: RunStore, record: RunRecord): Promise<{ output: unknown } | { error: unknown }> {
-  const entry = await terminal(store, record)
+  const entry = await entryAt(store, record.lastSeq ?? 0)
   const value = await fromPayload(store, entry)
   return entry.kind === 'run_completed' ? { output: value } : { error: value }
-}
-
-async function terminal(store: RunStore, record: RunRecord): Promise<Entry> {
-  const seq = record.lastSeq ?? 0
-  const mark = await before(store, seq)
-  const [stored] = await store.entries(seq - 1, 1)
-  if (stored === undefined || stored.seq !== seq) {
-    throw new StepwellError('corrupt_entry', `entry ${seq} of the journal is missing`, { details: { seq, why: 'missing' } })
-  }
-  return decodeEntry(seq, stored.bytes, mark.hash)
 }
 
 function safely<T>(read: () => T): T | undefined {

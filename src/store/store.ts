@@ -27,7 +27,7 @@ export interface RunRow {
 
 /** Side rows, by table. `inbox` keys are given by the store; all other keys by the writer: 1 to 512 printable ASCII
  *  characters, so that every store sorts them alike. */
-export type Table = 'inbox' | 'outbox' | 'chunk' | 'manifest' | 'memo' | 'state'
+export type Table = 'inbox' | 'outbox' | 'chunk' | 'manifest' | 'memo' | 'state' | 'effect'
 
 export interface SideRow {
   readonly key: string
@@ -133,6 +133,8 @@ export interface RunStore {
   /** The keys alone, for a sweep that must not load bytes. */
   keys(table: Table, page: Page): MaybePromise<readonly string[]>
   commit(batch: Batch): MaybePromise<CommitAnswer>
+  /** Where a committed batch becomes durable later than it is answered: resolves when all are that were answered. Else missing. */
+  flush?(): MaybePromise<void>
   /** Removes every record of this run: journal, row, side rows, timer. A driver of it then gets `absent`. */
   destroy(): MaybePromise<void>
 }

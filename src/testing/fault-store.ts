@@ -11,7 +11,7 @@ import {
   type StaleReason,
 } from '../store/store.ts'
 
-export type StoreMethod = 'read' | 'entries' | 'last' | 'row' | 'rows' | 'keys' | 'commit' | 'destroy'
+export type StoreMethod = 'read' | 'entries' | 'last' | 'row' | 'rows' | 'keys' | 'commit' | 'flush' | 'destroy'
 
 /** A call that is about to be made. */
 export interface StoreCall {
@@ -97,6 +97,10 @@ export class FaultStore implements RunStore {
 
   keys(...args: Parameters<RunStore['keys']>): ReturnType<RunStore['keys']> {
     return this.#call('keys', () => this.#inner.keys(...args))
+  }
+
+  flush(): MaybePromise<void> {
+    return this.#call('flush', () => this.#inner.flush?.())
   }
 
   destroy(): MaybePromise<void> {

@@ -1,8 +1,9 @@
 // Runs workflows on any store under a test host: start, crash, restart, and go on until a run ends, in virtual time.
 
-import type { StartOptions } from '../client.ts'
+import type { ControlOutcome, ControlRequest, StartOptions } from '../client.ts'
 import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
 import { type DriveEnd, Driver } from '../engine/drive.ts'
+import { requestControl } from '../engine/control.ts'
 import { startId, startRun } from '../engine/start.ts'
 import { requestCancel } from '../engine/cancel.ts'
 import { type Redact, StepwellError } from '../errors.ts'
@@ -70,7 +71,8 @@ export class TestRuns {
       runId: store.runId,
       read: counted(() => store.read()), entries: counted((after, limit) => store.entries(after, limit)), last: counted(() => store.last()),
       row: counted((table, key) => store.row(table, key)), rows: counted((table, page) => store.rows(table, page)),
-      keys: counted((table, page) => store.keys(table, page)), commit: counted((batch) => store.commit(batch)), destroy: counted(() => store.destroy()),
+      keys: counted((table, page) => store.keys(table, page)), commit: counted((batch) => store.commit(batch)),
+      ...(store.flush === undefined ? undefined : { flush: counted(() => store.flush?.()) }), destroy: counted(() => store.destroy()),
     }
   }
 
@@ -130,9 +132,16 @@ export class TestRuns {
     return summary(await this.store(id))
   }
 
-  async cancel(id: string, reason?: string): Promise<void> {
-    await requestCancel(await this.store(id), this.host.now(), reason === undefined ? {} : { reason })
+  async cancel(id: string, reason?: string, options: { readonly undo?: boolean } = {}): Promise<void> {
+    await requestCancel(await this.store(id), this.host.now(), { ...(reason === undefined ? undefined : { reason }), ...options })
     this.#drivers.get(id)?.poke().catch(() => {})
+  }
+
+  /** Pauses, resumes, restarts, retries or resolves; whoever drives acts on it. */
+  async control(id: string, request: ControlRequest, principal?: string): Promise<ControlOutcome> {
+    const outcome = await requestControl(await this.store(id), this.host.now(), request, principal)
+    this.#drivers.get(id)?.poke().catch(() => {})
+    return outcome
   }
 
   /** Forgets all that is in memory of a run, as a crash does. What its steps have under way goes on in the void. */

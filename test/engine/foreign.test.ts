@@ -366,7 +366,7 @@ describe('hosts', () => {
       kind: 'blocked',
       blocked: { code: 'unsupported' },
     })
-    const calls = [(ctx: Ctx) => ctx.effect('e', () => 1, { kind: 'idempotent' }), (ctx: Ctx) => ctx.child(w, 0)]
+    const calls = [(ctx: Ctx) => ctx.child(w, 0)]
     for (const call of calls)
       expect((await endOf(call)).end).toMatchObject({ kind: 'blocked', blocked: { code: 'unsupported' } })
   })

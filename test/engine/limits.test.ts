@@ -408,6 +408,34 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       expect(process.world.row().wakeAt).toBe(process.now + 4321)
     },
   },
+  startByMs: {
+    value: 10_000,
+    check: async () => {
+      // The effect's function is not called when its intent took longer to be stored than this.
+      let calls = 0
+      const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+        ctx.effect('e', () => ++calls, { kind: 'idempotent' }))
+      const process = open(w, { limits: { startByMs: 50, commitMs: 60, recoveryMs: 1000 }, faults: {
+        fault: ({ batch, nth }) => batch?.entries !== undefined && batch.entries.length === 1 && nth === 3 ? { do: 'hang', when: 'after' } : undefined,
+      } })
+      await process.runs.start(w, 0, { id: ID })
+      expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+      expect(calls).toBe(1)
+      expect(process.world.kinds().filter((kind) => kind.startsWith('effect'))).toEqual([
+        'effect_intended e', 'effect_not_called e', 'effect_intended e', 'effect_completed e',
+      ])
+    },
+  },
+  patches: {
+    value: 256,
+    check: async () => {
+      const { end } = await under({ patches: 2 }, async (ctx) => {
+        for (const name of ['a', 'b', 'c']) ctx.patched(name)
+        await ctx.step('s', () => 1)
+      })
+      expect(end).toMatchObject({ kind: 'ended', status: 'failed' })
+    },
+  },
 }
 
 async function startRefuses(options: object, details: object): Promise<void> {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { Cursor } from '../../src/journal/cursor.ts'
-import { GENESIS } from '../../src/journal/entry.ts'
 import { workflow } from '../../src/index.ts'
 import { createMemoryShelf } from '../../src/store/memory.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
@@ -100,7 +99,7 @@ describe('G10: replay memory is O(segment)', () => {
 
   test('G10: the cursor never holds more than two places where reading may pause, and a page', async () => {
     const { store, head } = longJournal(20_000, 'prompt')
-    const cursor = new Cursor(store, { seq: 0, hash: GENESIS }, head, 512)
+    const cursor = new Cursor(store, [{ from: 1, to: Infinity }], head, 512)
     let read = 0
     let most = 0
     while (!cursor.exhausted) {

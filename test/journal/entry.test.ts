@@ -10,6 +10,7 @@ import {
   type EntryKind,
   GENESIS,
   isDelivered,
+  isEffectNote,
   isTerminal,
   kindCodes,
 } from '../../src/journal/entry.ts'
@@ -163,6 +164,19 @@ describe('the encoded entry, format 1', () => {
       run_completed: 40,
       run_failed: 41,
       run_cancelled: 42,
+      effect_intended: 50,
+      effect_not_called: 51,
+      effect_attempt_failed: 52,
+      effect_ambiguous: 53,
+      effect_decided: 54,
+      effect_completed: 55,
+      effect_failed: 56,
+      effect_recorded: 57,
+      undo_started: 60,
+      undo_intended: 61,
+      undo_attempt_failed: 62,
+      undo_completed: 63,
+      patch_applied: 70,
     })
     expect(kinds.filter(isDelivered)).toEqual([
       'step_completed',
@@ -170,7 +184,10 @@ describe('the encoded entry, format 1', () => {
       'timer_fired',
       'cancel_requested',
       'deadline_passed',
+      'effect_completed',
+      'effect_failed',
     ])
+    expect(kinds.filter(isEffectNote).length).toBe(10)
     expect(kinds.filter(isTerminal)).toEqual(['run_completed', 'run_failed', 'run_cancelled'])
   })
 
@@ -227,7 +244,7 @@ describe('the run row\'s record', () => {
     token: undefined,
     tags: ['t'],
     metadata: { a: 'b' },
-    lastSeq: undefined,
+    lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, patches: [], inherited: [],
   }
   const row = (bytes: Uint8Array) => ({ runId: 'r', epoch: 1, inbox: 0, wakeAt: null, record: bytes })
 

@@ -154,7 +154,9 @@ workflow({ name: 'calls', input: z.any(), services: services<{ any: { clock: { n
 // --- effects
 
 workflow({ name: 'effects', input: z.any() }, async (ctx) => {
-  for (const kind of ['money', 'destructive', 'security', 'custom'] as const) await ctx.effect('e', () => 1, { kind, onAmbiguous: 'fail' })
+  for (const kind of ['money', 'destructive', 'security', 'custom'] as const) await ctx.effect('e', () => 1, { kind, input: 1, onAmbiguous: 'fail' })
+  // @ts-expect-error money without a declared input
+  await ctx.effect('e', () => 1, { kind: 'money', onAmbiguous: 'fail' })
   // @ts-expect-error destructive without a policy
   await ctx.effect('e', () => 1, { kind: 'destructive' })
   // @ts-expect-error security without a policy

@@ -1,0 +1,84 @@
+// The effect ledger: what has become of each effect of a run, found by its idempotency key in every later generation (G15). A
+// projection of the journal: each row is written in the commit of the entry that it tells of.
+
+import { decode, encode } from '../codec.ts'
+import { StepwellError } from '../errors.ts'
+import type { RowWrite, RunStore } from '../store/store.ts'
+import type { EffectKind } from './key.ts'
+
+/**
+ * `in_progress`: intended, and no outcome is known. `ambiguous`: the same, and nobody is at it any more. `done`: it happened, its
+ * outcome is entry `outcome`. `skipped`: taken for happened by policy or person. `failed`: it did not happen. `undone`.
+ */
+export type EffectStatus = 'in_progress' | 'ambiguous' | 'done' | 'skipped' | 'failed' | 'undone'
+
+/** The last intent of an effect. */
+export interface Intent {
+  readonly seq: number
+  readonly attempt: number
+  /** When it was committed, ms since 1970. */
+  readonly at: number
+  /** The function is not called after it. */
+  readonly startBy: number
+  /** `startBy` and the effect's timeout: before it a successor decides nothing (G12). */
+  readonly until: number
+}
+
+export interface LedgerRow {
+  readonly status: EffectStatus
+  /** The structural key of the call, in the generation that wrote this. */
+  readonly key: string
+  readonly kind: EffectKind | 'step'
+  readonly generation: number
+  readonly intent: Intent | undefined
+  /** The entry with its value, or with its failure. */
+  readonly outcome: number | undefined
+  /** An undo is declared. */
+  readonly hasUndo: boolean
+  /** How often it was undone: part of the next idempotency key. */
+  readonly undos: number
+  /** How an ambiguity was decided, and by whom. */
+  readonly decision?: { readonly word: string; readonly by: string; readonly principal?: string }
+  readonly updatedAt: number
+}
+
+/** What the ledger answers to somebody who wants to act. */
+export function isFree(row: LedgerRow | undefined): boolean {
+  return row === undefined || row.status === 'failed' || row.status === 'undone'
+}
+
+const next: Readonly<Record<EffectStatus | 'free', readonly EffectStatus[]>> = {
+  free: ['in_progress'],
+  in_progress: ['in_progress', 'ambiguous', 'done', 'skipped', 'failed'],
+  // A late outcome settles an ambiguity, also one that a policy has decided.
+  ambiguous: ['in_progress', 'ambiguous', 'done', 'skipped', 'failed'],
+  skipped: ['done', 'failed', 'skipped'],
+  failed: ['in_progress', 'failed', 'done'],
+  done: ['undone'],
+  undone: ['in_progress'],
+}
+
+/** The row as it is written. The one place that says which state may follow which: what is done stays done until it is undone. */
+export function ledgerWrite(base: string, from: LedgerRow | undefined, to: LedgerRow): RowWrite {
+  if (!next[from?.status ?? 'free'].includes(to.status)) {
+    throw new StepwellError('internal', `the effect ${to.key} cannot become ${to.status}: it is ${from?.status ?? 'free'}`)
+  }
+  return { table: 'effect', key: base, value: encode(to) }
+}
+
+export async function readLedger(store: RunStore, base: string): Promise<LedgerRow | undefined> {
+  const bytes = await store.row('effect', base)
+  return bytes === undefined ? undefined : decode(bytes) as LedgerRow
+}
+
+/** All rows, for an account of a run: in no order that means anything. */
+export async function ledgerRows(store: RunStore): Promise<readonly { readonly base: string; readonly row: LedgerRow }[]> {
+  const found: { base: string; row: LedgerRow }[] = []
+  for (let after = ''; ;) {
+    const page = await store.rows('effect', { after, limit: 100 })
+    for (const { key, value } of page) found.push({ base: key, row: decode(value) as LedgerRow })
+    const last = page.at(-1)
+    if (last === undefined || page.length < 100) return found
+    after = last.key
+  }
+}

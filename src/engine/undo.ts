@@ -1,0 +1,221 @@
+// Taking back what was done: when a run fails, or is cancelled with `undo`, the undos of its completed steps and effects run in
+// reverse order of completion, each one journaled. One that fails for good stops the line, and the run waits for a person.
+
+import { encode } from '../codec.ts'
+import { redactError, StepwellError } from '../errors.ts'
+import { entryAt } from '../journal/cursor.ts'
+import type { Entry } from '../journal/entry.ts'
+
+import type { Attempt, Outcome } from './attempt.ts'
+import type { Pending, StepPart } from './call.ts'
+import { ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
+import type { Live } from './live.ts'
+import { describe, fromPayload } from './outcome.ts'
+import type { Pass, PassEnd } from './pass.ts'
+import { nextDelay } from './retry.ts'
+
+interface Target {
+  readonly call: Pending
+  /** The entry with the outcome. */
+  readonly seq: number
+}
+
+interface Standing {
+  readonly isDone: boolean
+  readonly attempt: number
+  readonly due: number | undefined
+  readonly isFinal: boolean
+}
+
+const fresh: Standing = { isDone: false, attempt: 1, due: undefined, isFinal: false }
+
+export class Undo {
+  #pass: Pass
+  #live: Live
+  /** In order of completion. */
+  #targets: Target[] = []
+  #standings = new Map<string, Standing>()
+  #isStarted = false
+
+  constructor(pass: Pass, live: Live) {
+    this.#pass = pass
+    this.#live = live
+  }
+
+  /** It has completed, as entry `seq`. */
+  add(call: Pending, seq: number): void {
+    if (call.step?.undo === undefined || this.#targets.some((target) => target.call.key === call.key)) return
+    this.#targets.push({ call, seq })
+  }
+
+  note(entry: Entry): void {
+    this.#isStarted = true
+    if (entry.key === undefined) return
+    const before = this.#standings.get(entry.key) ?? fresh
+    if (entry.kind === 'undo_completed') this.#standings.set(entry.key, { ...before, isDone: true })
+    else if (entry.kind === 'undo_intended') this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt, due: undefined, isFinal: false })
+    else this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt + 1, due: entry.due, isFinal: entry.due === undefined })
+  }
+
+  /** Whether `seq` names the outcome that an undo takes back. */
+  isAbout(seq: number): boolean {
+    return this.#isStarted && this.#targets.some((target) => target.seq === seq)
+  }
+
+  /** Something has to be taken back, as the run ends. */
+  get isWanted(): boolean {
+    const { winding, ended } = this.#pass
+    const isFailure = winding === undefined ? ended?.ok === false : winding.cause === 'deadline_passed' || winding.payload.undo === true
+    return isFailure && (this.#targets.length > 0 || this.#live.state.record.generation > 1)
+  }
+
+  /** Undoes all that is left. Answers undefined when all is undone, else why not now. A crash goes on where it was. */
+  async run(): Promise<PassEnd | undefined> {
+    const { state } = this.#live
+    const unreachable = await this.#unreachable()
+    if (unreachable.length > 0) {
+      return { kind: 'blocked', error: new StepwellError('undo_unreachable',
+        `the code no longer asks for what it has to undo: ${unreachable.join(', ')}`, { details: { effects: unreachable } }) }
+    }
+    if (this.#targets.length === 0) return undefined
+    if (!this.#isStarted) {
+      await state.commit([{ kind: 'undo_started', calls: this.#pass.calls }], {
+        durability: 'strict', change: { record: { status: 'undoing', waitingFor: [] }, wakeAt: this.#live.recovery(), mark: true },
+      })
+      this.#isStarted = true
+    } else if (state.record.status !== 'undoing') {
+      await state.commit([], { change: { record: { status: 'undoing', waitingFor: [] }, wakeAt: this.#live.recovery(), mark: false } })
+    }
+    this.#pass.init.changed()
+    const left = this.#targets.filter(({ call }) => this.#standings.get(call.key)?.isDone !== true).toSorted((a, b) => b.seq - a.seq)
+    for (const target of left) {
+      const end = await this.#one(target, left)
+      if (end !== undefined) return end
+    }
+    return undefined
+  }
+
+  async #one(target: Target, left: readonly Target[]): Promise<PassEnd | undefined> {
+    const { state, attempts } = this.#live
+    const { call } = target
+    const step = call.step as StepPart
+    const outcome = await fromPayload(state.store, await entryAt(state.store, target.seq))
+    const common = { key: call.key, fingerprint: call.fingerprint, calls: this.#pass.calls }
+    for (;;) {
+      if (this.#pass.isDead) return { kind: 'stopped' }
+      const standing = this.#standings.get(call.key) ?? fresh
+      if (standing.isDone) return undefined
+      if (standing.isFinal) {
+        const decided = await this.#byPerson(target, common)
+        if (decided === 'done') return undefined
+        if (decided === 'again') continue
+        return this.#stuck(target, left)
+      }
+      const now = state.host.now()
+      if (standing.due !== undefined && standing.due > now) {
+        if (standing.due - now > state.limits.stayAwakeMs) {
+          await state.commit([], { change: { record: { status: 'undoing', waitingFor: [{ kind: 'retry', key: call.key, dueAt: standing.due, attempt: standing.attempt }] }, wakeAt: standing.due, mark: true } })
+          return { kind: 'parked', wakeAt: standing.due }
+        }
+        await this.#pass.event(standing.due - now)
+        continue
+      }
+      await state.commit([{ ...common, kind: 'undo_intended', attempt: standing.attempt }], { durability: 'strict' })
+      const flushed = state.store.flush?.()
+      if (flushed !== undefined) await flushed
+      attempts.start(`undo of ${call.key}`, {
+        // Its own act to the outside world, told from the one that it takes back.
+        ...step, labels: `undo of ${step.labels}`, attempt: standing.attempt, undos: await this.#undos(call),
+        run: (undoCall) => (step.undo as NonNullable<StepPart['undo']>)(outcome, undoCall),
+      }, this.#live.incarnation, now, 'undo')
+      const attempt = await this.#settled()
+      if (attempt === undefined) return { kind: 'stopped' }
+      await this.#outcome(target, attempt, common)
+    }
+  }
+
+  async #settled(): Promise<Attempt | undefined> {
+    const { attempts } = this.#live
+    for (;;) {
+      if (this.#pass.isDead) return undefined
+      const settled = attempts.settled.findIndex(({ role }) => role === 'undo')
+      if (settled >= 0) {
+        const [attempt] = attempts.settled.splice(settled, 1)
+        attempts.live.delete((attempt as Attempt).key)
+        return attempt
+      }
+      if (attempts.armTimeouts()) this.#pass.init.changed()
+      await this.#pass.event(undefined)
+    }
+  }
+
+  async #outcome(target: Target, attempt: Attempt, common: { key: string; fingerprint: Uint8Array; calls: number }): Promise<void> {
+    const { state } = this.#live
+    const { call } = target
+    const outcome = attempt.outcome as Outcome
+    if (outcome.ok) {
+      await this.#done(target, common)
+      return
+    }
+    const { error } = outcome
+    const bytes = state.host.random(2)
+    const delay = nextDelay((call.step as StepPart).retry, attempt.number, error, ((bytes[0] as number) * 256 + (bytes[1] as number)) / 65536)
+    const due = delay === undefined ? undefined : state.host.now() + delay
+    await state.commit([{
+      ...common, kind: 'undo_attempt_failed', attempt: attempt.number, ...(due === undefined ? undefined : { due }),
+      payload: encode(redactError(error instanceof Error ? error : new StepwellError('failed', describe(error)), state.redact)),
+    }], { durability: 'strict' })
+    this.#standings.set(call.key, { isDone: false, attempt: attempt.number + 1, due, isFinal: due === undefined })
+  }
+
+  async #done(target: Target, common: { key: string; fingerprint: Uint8Array; calls: number }, who?: { readonly decision: string; readonly principal?: string }, take: readonly number[] = []): Promise<void> {
+    const { state } = this.#live
+    const { call } = target
+    const base = call.effect?.base
+    const row = base === undefined ? undefined : await readLedger(state.store, base)
+    await state.commit([{ ...common, kind: 'undo_completed', ...(who === undefined ? undefined : { payload: encode(who) }) }], {
+      durability: 'strict', ...(take.length === 0 ? undefined : { take }),
+      ...(base === undefined || row?.status !== 'done' ? undefined : {
+        rows: [ledgerWrite(base, row, { ...row, status: 'undone', outcome: undefined, undos: row.undos + 1, updatedAt: state.host.now() })],
+      }),
+      ...(call.effect === undefined ? { change: { record: { undos: state.record.undos + 1 }, wakeAt: state.wakeAt, mark: false } } : undefined),
+    })
+    this.#standings.set(call.key, { ...fresh, isDone: true })
+  }
+
+  /** Somebody has decided about the undo that failed. */
+  async #byPerson(target: Target, common: { key: string; fingerprint: Uint8Array; calls: number }): Promise<'done' | 'again' | undefined> {
+    const found = (await this.#live.state.messages()).find(({ message }) => message.kind === 'resolve' && message.seq === target.seq)
+    if (found?.message.kind !== 'resolve') return undefined
+    const { decision, principal } = found.message
+    if (decision === 'rerun') {
+      this.#standings.set(target.call.key, fresh)
+      this.#live.state.decided.push(found.number)
+      return 'again'
+    }
+    await this.#done(target, common, { decision, ...(principal === undefined ? undefined : { principal }) }, [found.number])
+    return 'done'
+  }
+
+  #stuck(target: Target, left: readonly Target[]): PassEnd {
+    const all = this.#targets.map(({ call }) => call.key)
+    const open = left.filter(({ call }) => this.#standings.get(call.key)?.isDone !== true).map(({ call }) => call.key)
+    return { kind: 'blocked', error: new StepwellError('undo_failed',
+      `the undo of "${target.call.key}" failed; ${open.length - 1} more wait behind it. Decide with resolve(${target.seq}, …): "rerun" tries it again, "happened" or "skip" go on without it`, {
+        details: { seq: target.seq, key: target.call.key, undone: all.filter((key) => !open.includes(key)), left: open },
+      }) }
+  }
+
+  /** Effects that the ledger says happened and can be undone, and for which this pass has not asked. */
+  async #unreachable(): Promise<readonly string[]> {
+    if (this.#live.state.record.generation === 1) return []
+    const known = new Set(this.#targets.map(({ call }) => call.effect?.base))
+    return (await ledgerRows(this.#live.state.store)).filter(({ base, row }) => row.hasUndo && row.status === 'done' && !known.has(base)).map(({ row }) => row.key)
+  }
+
+  async #undos(call: Pending): Promise<number> {
+    const base = call.effect?.base
+    return base === undefined ? this.#live.state.record.undos : (await readLedger(this.#live.state.store, base))?.undos ?? 0
+  }
+}
+

@@ -1,0 +1,189 @@
+import { describe, expect, test } from 'vitest'
+import { workflow } from '../../src/index.ts'
+import { anything, gate, ID, open, World } from './support.ts'
+
+describe('pause and resume', () => {
+  test('it stops at the next delivery; what was under way is recorded; it survives a restart, and a cancel outranks it', async () => {
+    const hold = gate<number>()
+    const ran: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const a = await ctx.step('a', () => { ran.push('a'); return hold.promise })
+      return a + await ctx.step('b', () => { ran.push('b'); return 1 })
+    })
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    const drive = await first.begin()
+    expect(await first.runs.control(ID, { kind: 'pause' }, 'ada')).toMatchObject({ outcome: 'requested' })
+    expect(await first.runs.control(ID, { kind: 'pause' })).toMatchObject({ outcome: 'already_requested' })
+    await first.idle()
+    expect(world.record()).toMatchObject({ status: 'paused', paused: { principal: 'ada' } })
+    hold.open(4)
+    expect(await drive.end).toEqual({ kind: 'parked', wakeAt: null })
+    expect(world.kinds()).toEqual(['run_started', 'step_completed a'])
+    expect(ran).toEqual(['a'])
+    await first.crash()
+    const second = world.boot(w)
+    expect(await second.runs.drive(ID)).toEqual({ kind: 'parked', wakeAt: null })
+    expect(ran).toEqual(['a'])
+    await second.runs.control(ID, { kind: 'resume' })
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await second.runs.summary(ID)).output).toBe(5)
+    expect(await second.runs.control(ID, { kind: 'pause' })).toEqual({ outcome: 'ended', status: 'completed' })
+  })
+
+  test('a run that waits is paused while it waits; its timer fires after it was resumed', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep('1 day') })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.drive(ID)
+    await process.runs.control(ID, { kind: 'pause' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'parked', wakeAt: null })
+    process.host.advance(48 * 3_600_000)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'parked', wakeAt: null })
+    expect(await process.runs.control(ID, { kind: 'resume' })).toMatchObject({ outcome: 'requested' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(await process.runs.control(ID, { kind: 'resume' })).toMatchObject({ outcome: 'ended' })
+  })
+
+  test('a paused run can be cancelled; a cancelled one is not resumed and not restarted (Z-046)', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep('1 day') })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.drive(ID)
+    await process.runs.control(ID, { kind: 'pause' })
+    await process.runs.settle(ID)
+    await process.runs.cancel(ID)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(await process.runs.control(ID, { kind: 'resume' })).toEqual({ outcome: 'ended', status: 'cancelled' })
+    await expect(process.runs.control(ID, { kind: 'restart' })).rejects.toMatchObject({ code: 'already_ended' })
+    await expect(process.runs.control(ID, { kind: 'retry' })).rejects.toMatchObject({ code: 'already_ended' })
+  })
+})
+
+describe('restart and retry', () => {
+  test('B-116: from a named step: what was before it is kept, it and what follows run again; the same id is one restart', async () => {
+    const ran: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const values: number[] = []
+      for (const name of ['a', 'b', 'c']) values.push(await ctx.step(name, () => ran.push(name)))
+      return values
+    })
+    const process = open(w)
+    await process.run(w)
+    expect(ran).toEqual(['a', 'b', 'c'])
+    await expect(process.runs.control(ID, { kind: 'restart', from: 'x' })).rejects.toMatchObject({ code: 'invalid_argument' })
+    await process.runs.control(ID, { kind: 'restart', from: 'b', id: 'once' })
+    await process.runs.settle(ID)
+    expect(await process.runs.control(ID, { kind: 'restart', from: 'b', id: 'once' })).toMatchObject({ outcome: 'already_requested' })
+    expect(ran).toEqual(['a', 'b', 'c', 'b', 'c'])
+    expect((await process.runs.summary(ID)).output).toEqual([1, 4, 5])
+    // And from what was inherited once more.
+    await process.runs.control(ID, { kind: 'restart', from: 'c' })
+    await process.runs.settle(ID)
+    expect((await process.runs.summary(ID)).output).toEqual([1, 4, 6])
+    expect(process.world.record()).toMatchObject({ generation: 3, status: 'completed' })
+  })
+
+  test('a failed run is retried from where it failed, with a new budget; a run that has not failed is not', async () => {
+    const ran: string[] = []
+    let isBroken = true
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const now = ctx.now()
+      await ctx.step('a', () => { ran.push('a') })
+      await ctx.step('b', () => { ran.push('b'); if (isBroken) throw new Error('down') }, { retry: { limit: 1, delay: 1 } })
+      return now
+    })
+    const process = open(w)
+    await process.run(w)
+    expect(ran).toEqual(['a', 'b', 'b'])
+    const began = process.world.entries()[0]?.at
+    isBroken = false
+    expect(await process.runs.control(ID, { kind: 'retry' })).toEqual({ outcome: 'requested', status: 'failed' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(ran).toEqual(['a', 'b', 'b', 'b'])
+    // G11: the inherited past has its own times.
+    expect((await process.runs.summary(ID)).output).toBe(began)
+    await expect(process.runs.control(ID, { kind: 'retry' })).rejects.toMatchObject({ code: 'not_ended' })
+  })
+
+  test('a crash at every commit around a restart: one restart, every result stored (Z-135)', async () => {
+    for (let at = 1; at <= 8; at++) {
+      for (const when of ['before', 'after'] as const) {
+        const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+          await ctx.step('a', () => 1)
+          return ctx.step('b', () => 2)
+        })
+        const world = new World()
+        const first = world.boot(w)
+        await first.run(w)
+        await first.runs.control(ID, { kind: 'restart', from: 'b' })
+        await first.idle()
+        let commits = 0
+        const second = world.boot(w, { faults: { fault: ({ method }) => method === 'commit' && ++commits === at ? { do: 'crash', when } : undefined } })
+        const drive = await second.begin()
+        if (!drive.isOver()) await second.crash()
+        const third = world.boot(w)
+        await third.runs.settle(ID)
+        expect(world.record()).toMatchObject({ status: 'completed', generation: 2 })
+        expect((await third.runs.summary(ID)).output).toBe(2)
+      }
+    }
+  })
+
+  test('G1: a row that has forgotten its generation gets it back from the journal, with what it inherits', async () => {
+    const ran: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('a', () => { ran.push('a') })
+      await ctx.step('b', () => { ran.push('b') })
+      await ctx.sleep('1 day')
+    })
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.runs.drive(ID)
+    await first.runs.control(ID, { kind: 'restart', from: 'b' })
+    await first.runs.drive(ID)
+    await first.crash()
+    world.rewrite({ generation: 1, generationSeq: 1, inherited: [] })
+    expect(await world.boot(w).runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(ran).toEqual(['a', 'b', 'b'])
+  })
+})
+
+describe('ctx.patched', () => {
+  test('true for new runs, false where history had passed the line; the same on every replay', async () => {
+    const ran: string[] = []
+    const old = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('a', () => { ran.push('a') })
+      await ctx.sleep('1 day')
+    })
+    const patched = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const isNew = ctx.patched('check first')
+      if (isNew) await ctx.step('check', () => { ran.push('check') })
+      await ctx.step('a', () => { ran.push('a') })
+      await ctx.sleep('1 day')
+      const late = ctx.patched('after the wait')
+      if (late) await ctx.step('late', () => { ran.push('late') })
+      await ctx.sleep('1 day')
+      return [isNew, late, ctx.patched('check first')]
+    })
+    const world = new World()
+    const first = world.boot(old)
+    await first.runs.start(old, 0, { id: ID })
+    await first.runs.drive(ID)
+    await first.crash()
+    const second = world.boot(patched)
+    second.host.advance(24 * 3_600_000)
+    await second.runs.drive(ID)
+    await second.crash()
+    const third = world.boot(patched)
+    expect(await third.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await third.runs.summary(ID)).output).toEqual([false, true, false])
+    expect(ran).toEqual(['a', 'late'])
+    const fresh = open(patched)
+    await fresh.run(patched)
+    expect((await fresh.runs.summary(ID)).output).toEqual([true, true, true])
+    expect(fresh.world.kinds().filter((kind) => kind === 'patch_applied').length).toBe(2)
+  })
+})

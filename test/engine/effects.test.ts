@@ -1,0 +1,384 @@
+import { describe, expect, test } from 'vitest'
+import { decode } from '../../src/codec.ts'
+import { ambiguous, permanent, workflow } from '../../src/index.ts'
+import type { Decided } from '../../src/engine/effects.ts'
+import { ledgerRows } from '../../src/engine/ledger.ts'
+import { anything, gate, ID, open, type Process, World } from './support.ts'
+
+const money = { kind: 'money', input: { cents: 5 }, timeout: '5 seconds' } as const
+
+/** What the outside world received: by key. */
+class Outside {
+  readonly keys: string[] = []
+  ask(key: string): number {
+    return this.keys.push(key)
+  }
+}
+
+const effects = (process: Process): readonly string[] => process.world.kinds().filter((kind) => /^(effect|undo)_/.test(kind))
+const audits = (process: Process): readonly Decided[] =>
+  process.world.entries().filter(({ kind }) => kind === 'effect_decided').map(({ payload }) => decode(payload) as Decided)
+const ledger = async (process: Process) => (await ledgerRows(process.world.shelf.open(ID))).map(({ row }) => row)
+
+describe('G12: the intent', () => {
+  test('G12, Z-005: it is committed before the function is called, and the outcome before the function sees it', async () => {
+    let seen: readonly string[] = []
+    let after: readonly string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const value = await ctx.effect('e', () => {
+        seen = process.world.kinds()
+        return 7
+      }, { ...money, onAmbiguous: 'fail' })
+      after = process.world.kinds()
+      return value
+    })
+    const process = open(w)
+    expect(await process.run(w)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(seen).toEqual(['run_started', 'effect_intended e'])
+    expect(after).toEqual(['run_started', 'effect_intended e', 'effect_completed e'])
+    expect((await process.runs.summary(ID)).output).toBe(7)
+  })
+
+  for (const [what, fault] of [
+    ['fails', { do: 'fail' }], ['hangs', { do: 'hang', when: 'before' }], ['gives no answer', { do: 'unknown', when: 'before' }],
+    ['is full', { do: 'fail', error: 'quota' }],
+  ] as const) {
+    test(`G12, Z-132, Y-069: the function is not called when the store ${what}`, async () => {
+      let calls = 0
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => ++calls, { ...money, onAmbiguous: 'fail' }))
+      const process = open(w, { limits: { commitMs: 100 }, faults: {
+        fault: ({ method, batch }) => method === 'commit' && batch?.entries?.[0]?.bytes[1] === 50 ? fault : undefined,
+      } })
+      await process.runs.start(w, 0, { id: ID })
+      expect(await process.runs.drive(ID)).toMatchObject({ kind: 'unavailable' })
+      expect(calls).toBe(0)
+      expect(process.world.kinds()).toEqual(['run_started'])
+    })
+  }
+
+  test('G12: a cancel that came while the intent was stored: the function is not called', async () => {
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => ++calls, { ...money, onAmbiguous: 'fail' }))
+    const release = gate()
+    const process = open(w, { faults: {
+      fault: ({ batch }) => batch?.entries?.[0]?.bytes[1] === 50 ? { do: 'delay', when: 'after', until: release.promise } : undefined,
+    } })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.runs.cancel(ID)
+    release.open()
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(calls).toBe(0)
+    expect(effects(process)).toEqual(['effect_intended e', 'effect_not_called e'])
+    expect((await ledger(process))[0]).toMatchObject({ status: 'failed' })
+  })
+
+  test('G12, G6: a driver that was superseded between intent and call does not call', async () => {
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => ++calls, { ...money, onAmbiguous: 'ask' }))
+    const release = gate()
+    const world = new World()
+    const first = world.boot(w, { faults: {
+      fault: ({ batch }) => batch?.entries?.[0]?.bytes[1] === 50 ? { do: 'delay', when: 'after', until: release.promise } : undefined,
+    } })
+    await first.runs.start(w, 0, { id: ID })
+    const drive = await first.begin()
+    const second = world.boot(w)
+    await second.begin()
+    release.open()
+    expect(await drive.end).toEqual({ kind: 'superseded' })
+    expect(calls).toBe(0)
+  })
+})
+
+describe('G13: what nobody knows', () => {
+  for (const [what, make] of [
+    ['marked', () => ambiguous(new Error('who knows'))],
+    ['an AbortError', () => new DOMException('gone', 'AbortError')],
+    ['a broken request', () => new TypeError('fetch failed', { cause: Object.assign(new Error('reset'), { code: 'ECONNRESET' }) })],
+    ['a lost connection of workerd', () => Object.assign(new Error('Network connection lost.'), { retryable: true })],
+  ] as const) {
+    test(`G13: ${what}: ambiguous, and the policy decides`, async () => {
+      let calls = 0
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => { calls++; throw make() }, { ...money, onAmbiguous: 'fail' }))
+      const process = open(w)
+      expect(await process.run(w)).toEqual({ kind: 'ended', status: 'failed' })
+      expect(calls).toBe(1)
+      expect(effects(process)).toEqual(['effect_intended e', 'effect_ambiguous e', 'effect_decided e', 'effect_failed e'])
+      expect((await process.runs.summary(ID)).error).toMatchObject({ code: 'effect_ambiguous' })
+      expect((await ledger(process))[0]).toMatchObject({ status: 'ambiguous', decision: { word: 'fail', by: 'policy' } })
+    })
+  }
+
+  test('G13, Z-131: a throw is a failure that is known: retried, and never ambiguous', async () => {
+    let calls = 0
+    const outside = new Outside()
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', ({ idempotencyKey, attempt }) => {
+      outside.ask(idempotencyKey)
+      if (++calls < 3) throw new Error('declined')
+      return attempt
+    }, { ...money, onAmbiguous: 'fail' }))
+    const process = open(w)
+    expect(await process.run(w)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(effects(process)).toEqual([
+      'effect_intended e', 'effect_attempt_failed e', 'effect_intended e', 'effect_attempt_failed e', 'effect_intended e', 'effect_completed e',
+    ])
+    expect(new Set(outside.keys).size).toBe(1)
+    expect((await process.runs.summary(ID)).output).toBe(3)
+  })
+
+  test('G13: a permanent failure is final, and the ledger says that it did not happen', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => { throw permanent(new Error('declined')) }, { ...money, onAmbiguous: 'fail' }))
+    const process = open(w)
+    expect(await process.run(w)).toEqual({ kind: 'ended', status: 'failed' })
+    expect((await process.runs.summary(ID)).error).toMatchObject({ code: 'effect_failed', cause: { message: 'declined' } })
+    expect((await ledger(process))[0]).toMatchObject({ status: 'failed' })
+  })
+
+  test('G13: after a timeout a late outcome settles what nobody has decided yet', async () => {
+    const bank = gate<string>()
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => bank.promise, { ...money, onAmbiguous: 'ask' }))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.pass(5000)
+    expect(await drive.end).toMatchObject({ kind: 'blocked', blocked: { code: 'ambiguous_effect' } })
+    expect((await process.runs.summary(ID)).blocked).toMatchObject({ details: { effects: [{ key: 'e', kind: 'money', why: 'timeout', attempt: 1, input: { cents: 5 } }] } })
+    bank.open('paid')
+    await process.idle(20)
+    expect(process.world.record().status).toBe('completed')
+    expect((await process.runs.summary(ID)).output).toBe('paid')
+    expect(audits(process)).toMatchObject([{ by: 'late', decision: 'happened' }])
+  })
+
+  test('G13: after a policy has decided, a late outcome is recorded, not delivered, and undone', async () => {
+    const bank = gate<string>()
+    const undone: unknown[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const value = await ctx.effect('e', () => bank.promise, { ...money, onAmbiguous: 'skip', fallback: 'none', undo: (outcome) => { undone.push(outcome) } })
+      await ctx.sleep('1 second')
+      throw new Error(`failed with ${value}`)
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.pass(5000)
+    bank.open('paid')
+    await process.idle()
+    await process.pass(1000)
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'failed' })
+    expect((await process.runs.summary(ID)).error).toMatchObject({ message: 'failed with none' })
+    expect(effects(process)).toEqual([
+      'effect_intended e', 'effect_ambiguous e', 'effect_decided e', 'effect_completed e', 'effect_recorded e', 'undo_started', 'undo_intended e', 'undo_completed e',
+    ])
+    expect(undone).toEqual(['paid'])
+  })
+
+  test('G12: a successor decides nothing before startBy and the timeout have passed', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => new Promise(() => {}), { ...money, onAmbiguous: 'skip', fallback: 0 }))
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.begin()
+    const began = first.now
+    await first.crash()
+    const second = world.boot(w)
+    expect(await second.runs.drive(ID)).toEqual({ kind: 'parked', wakeAt: began + 15_000 })
+    expect(second.world.record()).toMatchObject({ status: 'waiting', waitingFor: [{ kind: 'effect', key: 'e' }] })
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(second.now).toBeGreaterThanOrEqual(began + 15_000)
+  })
+
+  for (const [decision, output, calls] of [['happened', 'paid', 1], ['rerun', 'done 2', 2], ['skip', 'none', 1]] as const) {
+    test(`G13: a person decides: ${decision}; the audit names who, twice is once, another decision is refused`, async () => {
+      const outside = new Outside()
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', async ({ idempotencyKey }) => {
+        const n = outside.ask(idempotencyKey)
+        if (n === 1) throw ambiguous(new Error('who knows'))
+        return `done ${n}`
+      }, { ...money, onAmbiguous: 'ask' }))
+      const process = open(w)
+      expect(await process.run(w)).toMatchObject({ kind: 'blocked', blocked: { code: 'ambiguous_effect' } })
+      const seq = 2
+      await expect(process.runs.control(ID, { kind: 'resolve', seq: 9, decision: 'rerun' })).rejects.toMatchObject({ code: 'nothing_to_resolve' })
+      const value = decision === 'happened' ? { value: 'paid' } : decision === 'skip' ? { value: 'none' } : {}
+      expect(await process.runs.control(ID, { kind: 'resolve', seq, decision, ...value }, 'ada')).toMatchObject({ outcome: 'requested' })
+      await process.runs.settle(ID)
+      expect((await process.runs.summary(ID)).output).toBe(output)
+      expect(outside.keys.length).toBe(calls)
+      expect(new Set(outside.keys).size).toBe(1)
+      expect(audits(process)).toMatchObject([{ by: 'person', decision, principal: 'ada', policy: 'ask', why: 'marked' }])
+      expect(await process.runs.control(ID, { kind: 'resolve', seq, decision, ...value })).toMatchObject({ outcome: 'already_requested' })
+      await expect(process.runs.control(ID, { kind: 'resolve', seq, decision: 'fail' })).rejects.toMatchObject({ code: 'already_resolved' })
+    })
+  }
+
+  test('G13: while one effect asks, the other branches go on', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.all({
+      asks: (c) => c.effect('e', () => { throw ambiguous(new Error('x')) }, { ...money, onAmbiguous: 'ask' }),
+      goes: async (c) => { await c.sleep('1 hour'); return c.step('s', () => 1) },
+    }))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    expect(await process.runs.drive(ID)).toMatchObject({ kind: 'blocked' })
+    process.host.advance(3_600_000)
+    expect(await process.runs.drive(ID)).toMatchObject({ kind: 'blocked' })
+    expect(process.world.kinds()).toContain('step_completed all/goes/s')
+    const seq = process.world.entries().find(({ kind }) => kind === 'effect_intended')?.seq as number
+    await process.runs.control(ID, { kind: 'resolve', seq, decision: 'happened', value: 4 })
+    await process.runs.settle(ID)
+    expect((await process.runs.summary(ID)).output).toEqual({ asks: 4, goes: 1 })
+  })
+})
+
+describe('G14, G15: what is told apart', () => {
+  test('G14: money without a policy or an input throws before anything is written', async () => {
+    for (const options of [{ kind: 'money', input: 1 }, { kind: 'money', onAmbiguous: 'fail' }, { kind: 'money', input: 1, onAmbiguous: 'skip' }, { kind: 'money', input: 1, onAmbiguous: 'probe' }, { kind: 'bribe', onAmbiguous: 'fail' }, {}]) {
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => 1, options as never))
+      const process = open(w)
+      expect(await process.run(w)).toMatchObject({ kind: 'blocked', blocked: { code: 'invalid_argument' } })
+      expect(process.world.kinds()).toEqual(['run_started'])
+    }
+  })
+
+  test('G15: a second equal use of a guarded effect throws unless it has its own key', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx, own) => {
+      await ctx.effect('e', () => 1, { ...money, onAmbiguous: 'fail' })
+      await ctx.effect('e', () => 1, { ...money, onAmbiguous: 'fail', ...(own === true ? { key: 'second' } : {}) })
+    })
+    expect(await open(w).run(w, false)).toMatchObject({ kind: 'blocked', blocked: { code: 'duplicate_key' } })
+    expect(await open(w).run(w, true)).toEqual({ kind: 'ended', status: 'completed' })
+  })
+
+  test('G15, Z-006: a restart finds it and does not call again; an input that changed is another act', async () => {
+    const outside = new Outside()
+    let cents = 5
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('s', () => 1)
+      return ctx.effect('e', ({ idempotencyKey }) => outside.ask(idempotencyKey), { ...money, input: { cents }, onAmbiguous: 'fail' })
+    })
+    const process = open(w)
+    await process.run(w)
+    await process.runs.control(ID, { kind: 'restart' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(outside.keys.length).toBe(1)
+    expect((await process.runs.summary(ID)).output).toBe(1)
+    cents = 6
+    await process.runs.control(ID, { kind: 'restart' })
+    await process.runs.settle(ID)
+    expect(new Set(outside.keys).size).toBe(2)
+    expect(process.world.record().generation).toBe(3)
+  })
+
+  test('G15, Z-042: found after a divergence with code inserted before it, and in a permuted and extended loop', async () => {
+    const outside = new Outside()
+    const flow = (items: readonly string[], inserted: boolean) => workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
+      if (inserted) await ctx.step('new', () => 1)
+      const got: Record<string, number> = {}
+      for (const item of items) {
+        got[item] = await ctx.effect('pay', ({ idempotencyKey }) => outside.ask(idempotencyKey), { ...money, input: { item }, onAmbiguous: 'fail' })
+      }
+      await ctx.sleep('1 day')
+      return got
+    })
+    const world = new World()
+    const first = world.boot(flow(['a', 'b', 'c'], false))
+    await first.runs.start(flow(['a'], false), 0, { id: ID })
+    await first.runs.drive(ID)
+    expect(outside.keys.length).toBe(3)
+    await first.crash()
+    const second = world.boot(flow(['c', 'd', 'a', 'b'], true))
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await second.runs.summary(ID)).output).toEqual({ a: 1, b: 2, c: 3, d: 4 })
+    expect(outside.keys.length).toBe(4)
+    expect(new Set(outside.keys).size).toBe(4)
+  })
+
+  test('B-035: a run that is deleted and started again under its id shares no key', async () => {
+    const outside = new Outside()
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', ({ idempotencyKey }) => outside.ask(idempotencyKey), { ...money, onAmbiguous: 'fail' }))
+    const world = new World()
+    const first = world.boot(w)
+    await first.run(w)
+    await first.crash()
+    world.shelf.open(ID).destroy()
+    expect(await ledgerRows(world.shelf.open(ID))).toEqual([])
+    await world.boot(w).run(w)
+    expect(new Set(outside.keys).size).toBe(2)
+  })
+})
+
+describe('G16: at the end', () => {
+  test('G16: an effect that lost a race is settled before the end, and recorded', async () => {
+    const bank = gate<string>()
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => (await ctx.race({
+      pay: (c) => c.effect('e', () => bank.promise, { ...money, onAmbiguous: 'fail' }),
+      late: (c) => c.sleep('1 second'),
+    })).winner)
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.pass(1000)
+    expect(drive.isOver()).toBe(false)
+    bank.open('paid')
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'completed' })
+    expect(process.world.kinds().slice(-2)).toEqual(['effect_recorded race/pay/e', 'run_completed'])
+    expect((await ledger(process))[0]).toMatchObject({ status: 'done' })
+  })
+
+  test('G16: one that never answers is decided by its policy before the end', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      void ctx.effect('e', () => new Promise(() => {}), { ...money, onAmbiguous: 'rerun' })
+      await ctx.sleep(1)
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.pass(1)
+    await process.pass(5000)
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'completed' })
+    expect(effects(process)).toEqual(['effect_intended e', 'effect_ambiguous e', 'effect_decided e'])
+    expect(audits(process)).toMatchObject([{ decision: 'fail', by: 'policy', why: 'timeout' }])
+  })
+
+  test('G16: the run is killed while it waits for that; the next one decides, and ends', async () => {
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      void ctx.effect('e', () => { calls++; return new Promise(() => {}) }, { ...money, onAmbiguous: 'skip', fallback: 0 })
+      await ctx.sleep(1)
+    })
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.begin()
+    await first.pass(1)
+    await first.crash()
+    const second = world.boot(w)
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(calls).toBe(1)
+    expect(audits(second)).toMatchObject([{ decision: 'skip', by: 'policy', why: 'lost' }])
+  })
+
+  test('G21, T-081: a cancelled effect that was paid all the same is known, and undone when that is asked for', async () => {
+    for (const undo of [false, true]) {
+      const bank = gate<string>()
+      const undone: unknown[] = []
+      let aborted = false
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', ({ abortSignal }) => {
+        abortSignal.addEventListener('abort', () => { aborted = true })
+        return bank.promise
+      }, { ...money, onAmbiguous: 'ask', undo: (outcome) => { undone.push(outcome) } }))
+      const process = open(w)
+      await process.runs.start(w, 0, { id: ID })
+      const drive = await process.begin()
+      await process.runs.cancel(ID, 'no', { undo })
+      await process.idle()
+      expect(aborted).toBe(true)
+      expect(drive.isOver()).toBe(false)
+      bank.open('paid')
+      expect(await drive.end).toEqual({ kind: 'ended', status: 'cancelled' })
+      expect(undone).toEqual(undo ? ['paid'] : [])
+      expect((await ledger(process))[0]).toMatchObject({ status: undo ? 'undone' : 'done' })
+    }
+  })
+})

@@ -1,0 +1,186 @@
+import { describe, expect, test } from 'vitest'
+import type { Ctx } from '../../src/context.ts'
+import { permanent, workflow } from '../../src/index.ts'
+import { anything, ID, open, type Process, World } from './support.ts'
+
+const custom = { kind: 'custom', timeout: '5 seconds', onAmbiguous: 'fail' } as const
+const undos = (process: Process): readonly string[] => process.world.kinds().filter((kind) => kind.startsWith('undo_'))
+
+/** An effect that notes what it does and undoes. */
+function act(ctx: Ctx, name: string, done: string[], how: { readonly fails?: boolean } = {}): Promise<unknown> {
+  return ctx.effect(name, () => {
+    done.push(`do ${name}`)
+    if (how.fails === true) throw permanent(new Error(`${name} failed`))
+    return name
+  }, { ...custom, input: { name }, undo: (outcome) => { done.push(`undo ${String(outcome)}`) } })
+}
+
+describe('undo', () => {
+  test('B-125: in reverse order of completion, steps and effects; what failed is not undone', async () => {
+    const done: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await act(ctx, 'a', done)
+      await ctx.step('s', () => 's', { undo: (outcome) => { done.push(`undo ${String(outcome)}`) } })
+      await ctx.scope('inner', async (c) => act(c, 'b', done))
+      await act(ctx, 'c', done, { fails: true })
+    })
+    const process = open(w)
+    expect(await process.run(w)).toEqual({ kind: 'ended', status: 'failed' })
+    expect(done).toEqual(['do a', 'do b', 'do c', 'undo b', 'undo s', 'undo a'])
+    expect(process.world.kinds().at(-1)).toBe('run_failed')
+    expect((await process.runs.summary(ID)).error).toMatchObject({ code: 'effect_failed' })
+  })
+
+  test('of parallel effects the order is that of their outcomes in the journal', async () => {
+    const done: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.all({ x: (c) => act(c, 'x', done), y: async (c) => { await c.sleep(10); await act(c, 'y', done) }, z: (c) => act(c, 'z', done) })
+      throw new Error('no')
+    })
+    const process = open(w)
+    await process.run(w)
+    const order = process.world.entries().filter(({ kind }) => kind === 'effect_completed').map(({ key }) => key)
+    expect(process.world.entries().filter(({ kind }) => kind === 'undo_completed').map(({ key }) => key)).toEqual(order.toReversed())
+    expect(order.length).toBe(3)
+  })
+
+  test('a run that completes, or is cancelled without asking for it, undoes nothing', async () => {
+    const done: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx, waits) => {
+      await act(ctx, 'a', done)
+      if (waits === true) await ctx.sleep('1 day')
+    })
+    await open(w).run(w, false)
+    const process = open(w)
+    await process.runs.start(w, true, { id: ID })
+    await process.runs.drive(ID)
+    await process.runs.cancel(ID)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(done).toEqual(['do a', 'do a'])
+  })
+
+  test('G21: cleanup comes before undo; the cancel, the undos and the end are in the journal in that order', async () => {
+    const done: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await act(ctx, 'a', done)
+      try {
+        await ctx.sleep('1 day')
+      } finally {
+        await ctx.cleanup((c) => c.step('clean', () => { done.push('clean') }))
+      }
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.drive(ID)
+    await process.runs.cancel(ID, undefined, { undo: true })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(done).toEqual(['do a', 'clean', 'undo a'])
+    expect(process.world.kinds().slice(-5)).toEqual(['step_completed cleanup/clean', 'undo_started', 'undo_intended a', 'undo_completed a', 'run_cancelled'])
+  })
+
+  test('G22: a typo triggers no undo', async () => {
+    const done: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await act(ctx, 'a', done)
+      ;(undefined as unknown as { x(): void }).x()
+    })
+    const process = open(w)
+    expect(await process.run(w)).toMatchObject({ kind: 'blocked', blocked: { code: 'workflow_bug' } })
+    expect(done).toEqual(['do a'])
+  })
+
+  for (const decision of ['rerun', 'happened', 'skip'] as const) {
+    test(`an undo that fails for good stops the line; a person decides: ${decision}`, async () => {
+      const done: string[] = []
+      let isBroken = true
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+        await act(ctx, 'a', done)
+        await ctx.effect('b', () => 'b', { ...custom, input: 1, retry: { limit: 1, delay: '1 hour' }, undo: () => {
+          done.push('try b')
+          if (isBroken) throw new Error('the bank is closed')
+        } })
+        await act(ctx, 'c', done)
+        throw new Error('no')
+      })
+      const process = open(w)
+      const end = await process.run(w)
+      expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_failed', details: { key: 'b', undone: ['c'], left: ['b', 'a'] } } })
+      expect(done).toEqual(['do a', 'do c', 'undo c', 'try b', 'try b'])
+      const seq = (end as { blocked: { details: { seq: number } } }).blocked.details.seq
+      isBroken = false
+      await process.runs.control(ID, { kind: 'resolve', seq, decision }, 'ada')
+      expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+      expect(done.slice(5)).toEqual(decision === 'rerun' ? ['try b', 'undo a'] : ['undo a'])
+    })
+  }
+
+  test('a crash at every commit of the undoing: each undo is done, none that was committed again', async () => {
+    for (let at = 1; at <= 12; at++) {
+      const done: string[] = []
+      const keys: string[] = []
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+        for (const name of ['a', 'b', 'c']) {
+          await ctx.effect(name, () => name, { ...custom, input: name, undo: (outcome, { idempotencyKey }) => {
+            done.push(String(outcome))
+            keys.push(idempotencyKey)
+          } })
+        }
+        throw new Error('no')
+      })
+      const world = new World()
+      let commits = 0
+      let isCrashed = false
+      const first = world.boot(w, { faults: { fault: ({ method, batch }) => {
+        if (method !== 'commit' || isCrashed || (commits === 0 && batch?.entries?.[0]?.bytes[1] !== 60)) return undefined
+        isCrashed = ++commits === at
+        return isCrashed ? { do: 'crash', when: at % 2 === 0 ? 'after' : 'before' } : undefined
+      } } })
+      await first.runs.start(w, 0, { id: ID })
+      const drive = await first.begin()
+      await first.idle(30)
+      if (!drive.isOver()) await first.crash()
+      const second = world.boot(w)
+      await second.runs.settle(ID)
+      expect(world.record().status).toBe('failed')
+      expect([...new Set(done)]).toEqual(['c', 'b', 'a'])
+      expect(done.length).toBeLessThanOrEqual(isCrashed ? 4 : 3)
+      expect(new Set(keys).size).toBe(3)
+      expect(undos(second).filter((kind) => kind.startsWith('undo_completed'))).toEqual(['undo_completed c', 'undo_completed b', 'undo_completed a'])
+    }
+  })
+
+  test('G15: after an undo, a restart does it again, under another key', async () => {
+    const keys: string[] = []
+    let isBad = true
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.effect('e', ({ idempotencyKey }) => { keys.push(idempotencyKey) }, { ...custom, input: 1, undo: () => {} })
+      await ctx.step('s', ({ idempotencyKey }) => { keys.push(idempotencyKey) }, { undo: () => {} })
+      if (isBad) throw new Error('no')
+    })
+    const process = open(w)
+    await process.run(w)
+    isBad = false
+    await process.runs.control(ID, { kind: 'retry' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(keys.length).toBe(4)
+    expect(new Set(keys).size).toBe(4)
+  })
+
+  test('what the code no longer asks for is not forgotten: the run is blocked with an account', async () => {
+    const done: string[] = []
+    const before = workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
+      await act(ctx, 'a', done)
+      await ctx.sleep('1 day')
+    })
+    const after = workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
+      await ctx.step('other', () => 1)
+      throw new Error('no')
+    })
+    const world = new World()
+    const first = world.boot(before)
+    await first.runs.start(before, 0, { id: ID })
+    await first.runs.drive(ID)
+    await first.crash()
+    expect(await world.boot(after).runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_unreachable', details: { effects: ['a'] } } })
+  })
+})
