@@ -61,6 +61,8 @@ interface Open {
   why: Ambiguity
   error: unknown
   probes: number
+  /** What an attempt that had timed out reported while another one, or the word of its timeout, was under way. */
+  late?: { readonly attempt: Attempt; readonly outcome: Outcome }
 }
 
 type Resolution = Extract<Message, { kind: 'resolve' }>
@@ -130,8 +132,10 @@ export class Effects {
         break
       }
       case 'effect_recorded': {
-        this.#standings.set(key, { ...common, phase: 'recorded' })
         const call = this.#asked.get(key)
+        // Of another act that had this key in the generation before: nothing that this call did.
+        if (call !== undefined && !same(call.fingerprint, common.fingerprint)) break
+        this.#standings.set(key, { ...common, phase: 'recorded' })
         if (call !== undefined) this.undo.add(call, entry.seq)
         break
       }
@@ -242,6 +246,11 @@ export class Effects {
       if (attempt.staged !== undefined) group.rows.push(...attempt.staged.rows)
       return this.#happened(group, open, outcome.value, attempt.number)
     }
+    if (open.late !== undefined) {
+      const { attempt: { number }, outcome: known } = open.late
+      this.#audit(group, open, { by: 'late', decision: known.ok ? 'happened' : 'did_not_happen' })
+      return known.ok ? this.#happened(group, open, known.value, number) : this.#failed(group, open, known.error, number, now)
+    }
     const { error } = outcome
     const why = ambiguityOf(error)
     if (why === undefined) return this.#failed(group, open, error, attempt.number, now)
@@ -256,23 +265,38 @@ export class Effects {
 
   /** G13: an outcome after the attempt's timeout, under the same authority. It is recorded, and delivered only if nothing was decided yet. */
   async late(group: Group, attempt: Attempt, outcome: Outcome): Promise<void> {
-    const open = this.#open.get(attempt.base as string)
-    const isUndecided = open !== undefined && open.phase !== 'running' && open.intent.attempt === attempt.number
-    const isKnown = outcome.ok || ambiguityOf(outcome.error) === undefined
-    if (!isKnown) return
-    if (isUndecided) {
-      this.#dropProbe(open)
-      this.#audit(group, open, { by: 'late', decision: outcome.ok ? 'happened' : 'did_not_happen' })
-      if (outcome.ok) await this.#happened(group, open, outcome.value, attempt.number)
-      else this.#failed(group, open, outcome.error, attempt.number, this.#live.state.host.now())
+    const base = attempt.base as string
+    const open = this.#open.get(base)
+    if (!outcome.ok && ambiguityOf(outcome.error) !== undefined) return
+    if (open !== undefined) {
+      const isLast = open.intent.attempt === attempt.number
+      if (open.phase === 'running') {
+        // Another attempt is under way, or this one's timeout was not written yet: known when that settles, whatever it says.
+        if (outcome.ok || isLast) open.late = { attempt, outcome }
+      } else if (isLast || outcome.ok) {
+        this.#dropProbe(open)
+        // Nobody decides it any more in this group.
+        open.phase = 'running'
+        this.#audit(group, open, { by: 'late', decision: outcome.ok ? 'happened' : 'did_not_happen' })
+        if (outcome.ok) await this.#happened(group, open, outcome.value, attempt.number)
+        else this.#failed(group, open, outcome.error, attempt.number, this.#live.state.host.now())
+      }
       return
     }
-    if (!outcome.ok || open !== undefined) return
+    if (!outcome.ok) return
+    const ledger = await readLedger(this.#live.state.store, base)
+    if (ledger?.intent === undefined || ledger.status === 'done' || ledger.status === 'undone') return
+    const asked = this.#asked.get(attempt.key)
+    const call = asked !== undefined && baseOf(asked) === base ? asked : strange(ledger, base)
+    const known: Open = { call, intent: ledger.intent, ledger, phase: 'ambiguous', why: 'timeout', error: undefined, probes: 0 }
+    if (this.#isWanted(call)) {
+      // It waits for its next attempt, which is not needed any more.
+      this.#queue = this.#queue.filter((queued) => queued !== call)
+      this.#audit(group, known, { by: 'late', decision: 'happened' })
+      return this.#happened(group, known, outcome.value, attempt.number)
+    }
     // It was decided without it: known from now on, and undone with the rest.
-    const call = this.#asked.get(attempt.key)
-    const ledger = await readLedger(this.#live.state.store, attempt.base as string)
-    if (call === undefined || ledger === undefined || ledger.status === 'done') return
-    await this.#record(group, { call, intent: ledger.intent as Intent, ledger, phase: 'ambiguous', why: 'timeout', error: undefined, probes: 0 }, outcome.value, attempt.number)
+    await this.#record(group, known, outcome.value, attempt.number)
   }
 
   /** Calls the functions whose intents were just committed, after one more look at everything that forbids it (G12). */
@@ -650,12 +674,7 @@ export class Effects {
     const base = attempt.base as string
     const ledger = await readLedger(this.#live.state.store, base)
     if (ledger?.intent === undefined || ledger.kind === 'step') return undefined
-    const call: Pending = {
-      kind: ledger.kind, key: ledger.key, fingerprint: new Uint8Array(FINGERPRINT_BYTES), isCleanup: false,
-      promise: undefined, resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until: undefined, step: undefined,
-      effect: { kind: ledger.kind, policy: 'fail', otherwise: 'fail', fallback: undefined, probe: undefined, base },
-    }
-    const open: Open = { call, intent: ledger.intent, ledger, phase: 'running', why: 'lost', error: undefined, probes: 0 }
+    const open: Open = { call: strange(ledger, base), intent: ledger.intent, ledger, phase: 'running', why: 'lost', error: undefined, probes: 0 }
     this.#open.set(base, open)
     return open
   }
@@ -668,6 +687,16 @@ export class Effects {
   #idempotencyKey(call: Pending, undos: number): string {
     const { labels, name, own, inputBytes, nth } = call.step as StepPart
     return idempotencyKey({ incarnation: this.#live.incarnation, labels, name, own, input: inputBytes, nth, undos })
+  }
+}
+
+/** An effect that this pass has not asked for, as the ledger knows it. */
+function strange(ledger: LedgerRow, base: string): Pending {
+  const kind = ledger.kind as EffectPart['kind']
+  return {
+    kind, key: ledger.key, fingerprint: new Uint8Array(FINGERPRINT_BYTES), isCleanup: false,
+    promise: undefined, resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until: undefined, step: undefined,
+    effect: { kind, policy: 'fail', otherwise: 'fail', fallback: undefined, probe: undefined, base },
   }
 }
 
