@@ -1,7 +1,8 @@
 // Real kills of workerd in the middle of `order`. What happened is read from the upstream's ledger and from the journals.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { follow, type Kill, type Life, openScene, type Request, type Scene } from './edge.ts'
+import type { LedgerRequest as Request } from '../examples/upstream.ts'
+import { follow, get, type Kill, type Life, openScene, pause, random, type Scene } from './edge.ts'
 
 const KILLS = 22
 const SEED = 20261120
@@ -14,18 +15,6 @@ let scene: Scene
 beforeAll(async () => { scene = await openScene() }, 60_000)
 afterAll(async () => { await scene.close() }, 60_000)
 
-function random(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let x = Math.imul(state ^ (state >>> 15), state | 1)
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61)
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296
-  }
-}
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-
 async function start(life: Life, orderId: string, waitMs = 150): Promise<string> {
   const response = await fetch(new URL('/v1/workflows/order/runs', life.url), {
     method: 'POST', headers: { ...json, 'idempotency-key': orderId },
@@ -34,18 +23,6 @@ async function start(life: Life, orderId: string, waitMs = 150): Promise<string>
   const body = await response.json() as { id: string }
   if (response.status !== 201 && response.status !== 200) throw new Error(`${response.status} ${JSON.stringify(body)}`)
   return body.id
-}
-
-async function get<T>(life: Life, path: string): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    const response = await fetch(new URL(path, life.url))
-    if (response.ok) return await response.json() as T
-    const text = await response.text()
-    // Transient by its own word: a client asks again.
-    if (response.status !== 503 || attempt === 5) throw new Error(`${path}: ${response.status} ${text}`)
-    console.log(`asked again: ${path}: ${text}`)
-    await pause(100 * attempt)
-  }
 }
 
 /** Waits until the upstream has answered something, then 2 to 7 ms more: the commit is about then. */
