@@ -164,8 +164,8 @@ export class Driver {
     const row = isSynchronous ? read : await read
     if (row === undefined) return { kind: 'absent' }
     if (this.#epoch !== undefined && row.epoch !== this.#epoch) {
-      // Somebody else has driven it since: what is still under way here was theirs to wait for, and is nobody's now.
-      this.#attempts.abandon(new StepwellError('stale_epoch', 'another host has driven this run'))
+      // Somebody else has driven it since: an effect still under way here was theirs to wait for, and is nobody's now.
+      this.#attempts.abandon(new StepwellError('stale_epoch', 'another host has driven this run'), ({ role }) => role !== 'step')
       this.#attempts.late = []
       this.#epoch = undefined
     }
