@@ -6,7 +6,7 @@ import type { Status } from '../src/journal/record.ts'
 import type { RowWrite } from '../src/store/store.ts'
 
 /** Raised when a call changes its meaning: for minutes after a deploy the worker and the object may differ (platform fact 43). */
-export const PROTOCOL = 2
+export const PROTOCOL = 1
 
 export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: ErrorData }
 
