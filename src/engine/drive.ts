@@ -130,7 +130,7 @@ export class Driver {
         const end = await this.#once()
         if (end !== 'again') {
           // A message that came after the pass read the inbox and before it was over.
-          if (this.#isPoked && (end.kind === 'parked' || end.kind === 'blocked') && !this.#isStopped) continue
+          if (this.#isPoked && (end.kind === 'parked' || end.kind === 'blocked' || end.kind === 'ended') && !this.#isStopped) continue
           return end
         }
       }

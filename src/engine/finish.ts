@@ -27,10 +27,11 @@ export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
   attempts.abandon(winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'))
   const terminal = await terminalOf(pass, live)
   const drafts = pass.winding?.isCommitted === false ? [pass.winding.draft as Draft, terminal.draft] : [terminal.draft]
+  if (state.inboxSeen > 0) await decideAll(live)
   for (;;) {
     if (pass.isDead) return { kind: 'stopped' }
     const answer = await state.commit(drafts, {
-      durability: 'strict', inbox: state.inboxSeen,
+      durability: 'strict', inbox: state.inboxSeen, take: state.decided,
       ...(terminal.require === undefined ? undefined : { require: terminal.require }),
       change: {
         record: {
@@ -41,8 +42,13 @@ export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
       },
     })
     if (answer.kind === 'committed') return { kind: 'ended' }
-    for (const { number } of await state.messages()) state.decided.push(number)
+    await decideAll(live)
   }
+}
+
+/** Whatever was asked of this generation is decided by its end. A restart is asked of the run. */
+async function decideAll({ state }: Live): Promise<void> {
+  for (const { number, message } of await state.messages()) if (message.kind !== 'restart') state.decided.push(number)
 }
 
 async function terminalOf(pass: Pass, live: Live): Promise<{ draft: Draft; status: RunRecord['status']; require?: Awaited<ReturnType<typeof toPayload>>['require'] }> {

@@ -25,6 +25,8 @@ export interface Winding {
   /** False while it was delivered and is not committed: with nothing to clean up it shares one commit with the end. */
   readonly isCommitted: boolean
   readonly draft: Draft | undefined
+  /** The messages that asked for it: they go in the commit of its entry, never before. */
+  readonly take: readonly number[]
 }
 
 export interface PromptOutcome {
@@ -80,6 +82,7 @@ export class Live {
   #patches: string[] = []
   readonly #unpatched = new Set<string>()
   #cancel: { reason?: string; principal?: string; undo?: boolean } | undefined
+  #cancels: number[] = []
 
   constructor(state: RunState, attempts: Attempts) {
     this.state = state
@@ -228,7 +231,7 @@ export class Live {
   async commitWinding(pass: Pass): Promise<void> {
     const { winding } = pass
     if (winding?.isCommitted !== false) return
-    await this.state.commit([winding.draft as Draft], { durability: 'strict', change: {
+    await this.state.commit([winding.draft as Draft], { durability: 'strict', take: [...this.state.decided, ...winding.take], change: {
       record: { status: 'cancelling', waitingFor: [], paused: undefined }, wakeAt: this.recovery(), mark: true,
     } })
     pass.winding = { ...winding, isCommitted: true }
@@ -312,7 +315,7 @@ export class Live {
     const error = cause === 'cancel_requested'
       ? new StepwellError('cancelled', payload.reason === undefined ? 'the run was cancelled' : `the run was cancelled: ${payload.reason}`)
       : new StepwellError('run_timeout', 'the run took longer than its timeout', { details: { deadline: this.state.record.deadline ?? 0 } })
-    pass.winding = { cause, error, payload, isCommitted: draft === undefined, draft }
+    pass.winding = { cause, error, payload, isCommitted: draft === undefined, draft, take: draft === undefined ? [] : this.#cancels }
     this.#unstored = this.#unstored.filter((call) => call.isCleanup)
     for (const call of this.timed) if (!call.isCleanup && this.#effects?.isOpenAt(call) !== true) this.timed.delete(call)
     this.attempts.abandon(error, ({ key, role }) => role !== 'effect' && role !== 'probe' && pass.outstanding.get(key)?.isCleanup !== true)
@@ -346,7 +349,7 @@ export class Live {
           this.#cancel ??= {
             ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), ...(undo === true ? { undo } : undefined),
           }
-          this.state.decided.push(number)
+          if (!this.#cancels.includes(number)) this.#cancels.push(number)
           break
         }
         case 'pause': case 'resume':
