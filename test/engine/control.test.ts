@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { workflow } from '../../src/index.ts'
+import { permanent, workflow } from '../../src/index.ts'
 import { anything, gate, ID, open, World } from './support.ts'
 
 describe('pause and resume', () => {
@@ -148,6 +148,44 @@ describe('restart and retry', () => {
     world.rewrite({ generation: 1, generationSeq: 1, inherited: [] })
     expect(await world.boot(w).runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect(ran).toEqual(['a', 'b', 'b'])
+  })
+})
+
+describe('what is asked of a run while it ends', () => {
+  test('a restart that comes during the last commit is not lost', async () => {
+    const release = gate()
+    let runs = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => ++runs))
+    const process = open(w, { faults: {
+      // 40: run_completed.
+      fault: ({ batch }) => runs === 1 && batch?.entries?.at(-1)?.bytes[1] === 40 ? { do: 'delay', when: 'before', until: release.promise } : undefined,
+    } })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.runs.control(ID, { kind: 'restart' })
+    release.open()
+    await drive.end
+    await process.runs.settle(ID)
+    expect(process.world.record()).toMatchObject({ status: 'completed', generation: 2 })
+    expect(runs).toBe(2)
+  })
+
+  test('a cancel and a pause that came too late do not reach the next generation', async () => {
+    const release = gate()
+    let runs = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => { runs++; if (runs === 1) throw permanent(new Error('no')); return runs }))
+    const process = open(w, { faults: {
+      // 41: run_failed.
+      fault: ({ batch }) => batch?.entries?.at(-1)?.bytes[1] === 41 ? { do: 'delay', when: 'before', until: release.promise } : undefined,
+    } })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.runs.control(ID, { kind: 'pause' })
+    await process.runs.cancel(ID)
+    release.open()
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'failed' })
+    await process.runs.control(ID, { kind: 'retry' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
   })
 })
 
