@@ -116,9 +116,11 @@ function hash53(bytes: Uint8Array): number {
 }
 
 /** What the journal says about a call that has no outcome yet. Answers false when the call is another one than was recorded. */
-export function applyNote(call: Pending, note: Entry): boolean {
+export function applyNote(call: Pending, note: Entry, generation: number): boolean {
   if (!same(call.fingerprint, note.fingerprint as Uint8Array)) return false
   if (note.kind === 'attempt_failed' && call.step !== undefined) {
+    // A new generation has a budget of its own.
+    if (note.generation !== generation) return true
     call.step.attempt = note.attempt + 1
   }
   call.due = note.due

@@ -224,7 +224,7 @@ export class Pass {
     }
     if (this.#notes.size > 0) {
       const note = this.#notes.get(call.key)
-      if (note !== undefined && applyNote(call, note)) this.#notes.delete(call.key)
+      if (note !== undefined && applyNote(call, note, this.init.generation)) this.#notes.delete(call.key)
     }
     return promise
   }
@@ -366,7 +366,7 @@ export class Pass {
       }
       if (entry.key === undefined) continue
       const call = this.outstanding.get(entry.key)
-      if (call === undefined || !applyNote(call, entry)) this.#notes.set(entry.key, entry)
+      if (call === undefined || !applyNote(call, entry, this.init.generation)) this.#notes.set(entry.key, entry)
     }
   }
 

@@ -91,7 +91,7 @@ describe('restart and retry', () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
       const now = ctx.now()
       await ctx.step('a', () => { ran.push('a') })
-      await ctx.step('b', () => { ran.push('b'); if (isBroken) throw new Error('down') }, { retry: { limit: 1, delay: 1 } })
+      await ctx.step('b', () => { ran.push('b'); if (isBroken || ran.length < 5) throw new Error('down') }, { retry: { limit: 1, delay: 1 } })
       return now
     })
     const process = open(w)
@@ -101,7 +101,7 @@ describe('restart and retry', () => {
     isBroken = false
     expect(await process.runs.control(ID, { kind: 'retry' })).toEqual({ outcome: 'requested', status: 'failed' })
     expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
-    expect(ran).toEqual(['a', 'b', 'b', 'b'])
+    expect(ran).toEqual(['a', 'b', 'b', 'b', 'b'])
     // G11: the inherited past has its own times.
     expect((await process.runs.summary(ID)).output).toBe(began)
     await expect(process.runs.control(ID, { kind: 'retry' })).rejects.toMatchObject({ code: 'not_ended' })
