@@ -1,9 +1,8 @@
-// An effect as it is called: what it declares, checked before anything is written (G14), and what a throw of its function means (G13).
+// An effect as it is called: what it declares, checked before anything is written (G14).
 
 import type { At, EffectOptions, GuardedKind } from '../context.ts'
 import { toMs } from '../duration.ts'
 import { StepwellError } from '../errors.ts'
-import { chainOf, readField } from '../error/data.ts'
 import type { Limits } from '../limits.ts'
 import type { StepCall } from './attempt.ts'
 import { checkHost, nothing, type Pending, useOf, type Uses } from './call.ts'
@@ -82,31 +81,3 @@ export function effectCall(
 }
 
 type StepPartUndo = NonNullable<Pending['step']>['undo']
-
-export type Ambiguity = 'timeout' | 'abort' | 'transport' | 'marked' | 'lost'
-
-/** How the runtimes word a request that broke: there is no code for it. Taken for known by mistake it could be paid twice. */
-const brokenRequest = /^(fetch failed|failed to fetch|networkerror|load failed|network connection lost|network error|terminated|other side closed|internal error; reference)/i
-
-/**
- * G13: why it is not known whether an effect that threw `error` has happened, or undefined when the throw means that it has not.
- * A mark (`ambiguous(error)`, or a field `ambiguous`) comes first, the nearest in the chain of causes; `false` makes it known.
- */
-export function ambiguityOf(error: unknown): Ambiguity | undefined {
-  const chain = chainOf(error)
-  for (const each of chain) {
-    const mark = readField(each, 'ambiguous')
-    if (typeof mark === 'boolean') return mark ? 'marked' : undefined
-  }
-  for (const each of chain) {
-    const name = readField(each, 'name')
-    const code = readField(each, 'code')
-    if (code === 'step_timeout') return 'timeout'
-    if (name === 'AbortError' || name === 'TimeoutError') return 'abort'
-    if (code === 'network' || readField(each, 'remote') === true || readField(each, 'overloaded') === true) return 'transport'
-    if (typeof code === 'string' && /^(E(CONN|PIPE|TIMEDOUT|HOSTUNREACH|NETUNREACH|AI_AGAIN)|UND_ERR_)/.test(code)) return 'transport'
-    const message = readField(each, 'message')
-    if (typeof message === 'string' && brokenRequest.test(message)) return 'transport'
-  }
-  return undefined
-}

@@ -355,7 +355,7 @@ export class Live {
           else if (this.#pausing.number !== number) pass.isPoked = true
           break
         case 'resolve':
-          if (!this.#resolved.has(number)) this.effectsOf(pass).resolve(number, message)
+          if (!this.#resolved.has(number)) this.effectsOf(pass).ambiguities.resolve(number, message)
           this.#resolved.add(number)
           break
         case 'restart':
@@ -411,7 +411,7 @@ export class Live {
       const late = this.attempts.late[group.late]
       if (late === undefined) break
       group.late++
-      await effects.late(group, late.attempt, late.outcome)
+      await effects.ambiguities.late(group, late.attempt, late.outcome)
     }
     while (hasRoom(group, limits)) {
       const attempt = this.attempts.settled[group.collected]
@@ -519,7 +519,7 @@ export class Live {
         ...(call.step === undefined ? undefined : { attempt: call.step.attempt }),
       })
     }
-    const asked = this.effectsOf(pass).asking()
+    const asked = this.effectsOf(pass).ambiguities.asking()
     const blocked: Blocked | undefined = asked.length === 0 ? undefined : {
       code: 'ambiguous_effect', curable: false, tries: 1, details: { effects: asked },
       message: `nobody knows whether ${asked.map(({ key }) => `"${key}"`).join(', ')} happened: find out, and decide with resolve(${asked[0]?.seq}, …)`,

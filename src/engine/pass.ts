@@ -217,7 +217,7 @@ export class Pass {
     this.#asked?.add(call.key)
     this.outstanding.set(call.key, call)
     this.fresh.push(call)
-    if (call.effect !== undefined) this.effects.asked(call)
+    if (call.effect !== undefined) this.effects.history.asked(call)
     // In a replay nothing starts, and what was delivered must not stay reachable from here (G10).
     if (this.fresh.length > 2 * this.outstanding.size + FRESH_SLACK) {
       this.fresh = this.fresh.filter((each) => this.outstanding.get(each.key) === each)
@@ -324,7 +324,7 @@ export class Pass {
       if (!this.outstanding.has(note.key as string)) throw divergence(note, 'it was never asked for', this.calls, this.outstanding.values())
       throw divergence(note, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
     }
-    this.effects.check()
+    this.effects.history.check()
     this.#isLive = true
     return this.init.live.step(this)
   }
@@ -349,7 +349,7 @@ export class Pass {
       }
       cursor.shift()
       const loser = entry.key === undefined ? undefined : this.outstanding.get(entry.key)
-      if (loser?.step !== undefined) this.effects.delivered(loser, entry.kind, entry.seq)
+      if (loser?.step !== undefined) this.effects.history.delivered(loser, entry.kind, entry.seq)
     }
   }
 
@@ -361,7 +361,7 @@ export class Pass {
       if (entry === undefined || isDelivered(entry.kind)) return entry
       cursor.shift()
       if (isEffectNote(entry.kind)) {
-        this.effects.note(entry)
+        this.effects.history.note(entry)
         continue
       }
       if (entry.key === undefined) continue
@@ -408,7 +408,7 @@ export class Pass {
     this.now = at
     this.#isWindowOpen = true
     this.#hasStarted = false
-    if (call.effect !== undefined || call.step?.undo !== undefined) this.effects.delivered(call, kind, seq)
+    if (call.effect !== undefined || call.step?.undo !== undefined) this.effects.history.delivered(call, kind, seq)
     if (kind === 'step_failed' || kind === 'effect_failed') {
       this.#remember(value)
       reject(call, value)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { decode } from '../../src/codec.ts'
 import { ambiguous, permanent, workflow } from '../../src/index.ts'
-import type { Decided } from '../../src/engine/effects.ts'
+import type { Decided } from '../../src/engine/ambiguity.ts'
 import { ledgerRows } from '../../src/engine/ledger.ts'
 import { anything, gate, ID, open, type Process, World } from './support.ts'
 
