@@ -102,7 +102,7 @@ export class Ambiguities {
   /** G13: an outcome after the attempt's timeout, under the same authority. It is recorded, and delivered only if nothing was decided yet. */
   async late(group: Group, attempt: Attempt, outcome: Outcome): Promise<void> {
     const open = this.#effects.open.get(attempt.base as string)
-    const isUndecided = open !== undefined && open.phase !== 'running' && open.intent.attempt === attempt.number
+    const isUndecided = open !== undefined && open.phase !== 'running' && (outcome.ok || open.intent.attempt === attempt.number)
     const isKnown = outcome.ok || ambiguityOf(outcome.error) === undefined
     if (!isKnown) return
     if (isUndecided) {
@@ -112,7 +112,12 @@ export class Ambiguities {
       else this.#effects.failed(group, open, outcome.error, attempt.number, this.#live.state.host.now())
       return
     }
-    if (!outcome.ok || open !== undefined) return
+    if (!outcome.ok) return
+    if (open !== undefined) {
+      // It was decided to run it again: should that fail, this is what has happened.
+      open.late = { value: outcome.value, attempt: attempt.number }
+      return
+    }
     // It was decided without it: known from now on, and undone with the rest.
     const call = this.#effects.history.calls.get(attempt.key)
     const ledger = await readLedger(this.#live.state.store, attempt.base as string)
@@ -183,14 +188,13 @@ export class Ambiguities {
     const { call, why, error } = open
     this.audit(group, open, { by, decision: 'fail', ...(principal === undefined ? undefined : { principal }) })
     this.#effects.write(group, open, 'ambiguous', undefined, { word: 'fail', by, ...(principal === undefined ? undefined : { principal }) })
+    const payload = encode(this.#effects.safe(new StepwellError('effect_ambiguous',
+      `effect "${call.key}": ${reason ?? `nobody knows whether it happened (${why})`}`, { cause: error, details: { key: call.key, why, seq: open.intent.seq } })))
     if (this.#effects.isWanted(call)) {
-      addOutcome(group, {
-        ...named(call), kind: 'effect_failed', calls: this.#pass.calls, attempt: open.intent.attempt, payload: encode(this.#effects.safe(new StepwellError('effect_ambiguous',
-          `effect "${call.key}": ${reason ?? `nobody knows whether it happened (${why})`}`, { cause: error, details: { key: call.key, why, seq: open.intent.seq } }))),
-      })
+      addOutcome(group, { ...named(call), kind: 'effect_failed', calls: this.#pass.calls, attempt: open.intent.attempt, payload })
     }
     group.isStrict = true
-    this.#effects.end(group, open)
+    this.#effects.end(group, open, payload)
   }
 
   async #skip(group: Group, open: OpenEffect, by: Decided['by'], value: unknown, principal?: string): Promise<void> {

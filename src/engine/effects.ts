@@ -31,6 +31,8 @@ export interface OpenEffect {
   why: Ambiguity
   error: unknown
   probes: number
+  /** What an earlier attempt gave after it had been decided to run it again. */
+  late?: { readonly value: unknown; readonly attempt: number }
 }
 
 export class Effects {
@@ -42,6 +44,11 @@ export class Effects {
   #pass: Pass
   #live: Live
   #queue: Pending[] = []
+  /** Of calls with one ledger key (`ctx.once`): the one that acts, and those that wait for what it gives. */
+  #holders = new Map<string, Pending>()
+  #joined = new Map<string, Pending[]>()
+  /** What those get that had joined a call that was rejected. */
+  #refusals = new Map<Pending, Uint8Array>()
 
   constructor(pass: Pass, live: Live) {
     this.#pass = pass
@@ -90,7 +97,9 @@ export class Effects {
   /** Adds to `group` what can be committed of effects now. */
   async collect(group: Group, now: number): Promise<void> {
     const { limits } = this.#live.state
-    const queue = this.#queue
+    // A call that the journal tells of is the one that acts, whoever asked first in this pass.
+    const isNew = (call: Pending): number => call.kind === 'once' && !this.history.standings.has(call.key) ? 1 : 0
+    const queue = this.#queue.sort((a, b) => isNew(a) - isNew(b))
     this.#queue = []
     for (const [i, call] of queue.entries()) {
       if (!hasRoom(group, limits)) {
@@ -111,6 +120,11 @@ export class Effects {
     if (outcome.ok) {
       if (attempt.staged !== undefined) group.rows.push(...attempt.staged.rows)
       return this.happened(group, open, outcome.value, attempt.number)
+    }
+    if (open.late !== undefined) {
+      // This attempt did not, and an earlier one did.
+      this.ambiguities.audit(group, open, { by: 'late', decision: 'happened' })
+      return this.happened(group, open, open.late.value, open.late.attempt)
     }
     const { error } = outcome
     const why = ambiguityOf(error)
@@ -135,11 +149,10 @@ export class Effects {
     if (row.epoch !== state.writer.epoch) throw new Superseded('epoch')
     if (row.inbox !== state.inboxSeen || this.#pass.isPoked) await this.#live.readInbox(this.#pass)
     const now = state.host.now()
-    const isForbidden = this.#live.isStopping(this.#pass, now)
     const missed: Pending[] = []
     for (const call of calls) {
       const open = this.open.get(baseOf(call)) as OpenEffect
-      if (isForbidden || now > open.intent.startBy) {
+      if (this.#live.isStopping(this.#pass, call, now) || now > open.intent.startBy) {
         missed.push(call)
         continue
       }
@@ -158,6 +171,7 @@ export class Effects {
       this.open.delete(baseOf(call))
       this.history.standings.set(call.key, { fingerprint: call.fingerprint, seq: intent.seq, phase: 'free', attempt: intent.attempt, due: undefined, intent })
       if (this.isWanted(call)) this.#queue.push(call)
+      else this.#release(baseOf(call))
     }
   }
 
@@ -169,8 +183,39 @@ export class Effects {
 
   // --- one effect
 
-  /** G15: journal, then ledger, then a live attempt, and only then an intent. */
+  /** One call for each ledger key; the others wait for its outcome, which is theirs too. */
   async #enter(group: Group, call: Pending, now: number): Promise<void> {
+    if (call.kind !== 'once') return this.#begin(group, call, now)
+    const refusal = this.#refusals.get(call)
+    if (refusal !== undefined) {
+      this.#refusals.delete(call)
+      if (this.isWanted(call)) addOutcome(group, { ...named(call), kind: 'effect_failed', calls: this.#pass.calls, payload: refusal })
+      group.bytes += refusal.length
+      return
+    }
+    const base = baseOf(call)
+    const holder = this.#holders.get(base)
+    if (holder !== undefined && holder !== call) {
+      this.#joined.set(base, [...this.#joined.get(base) ?? [], call])
+      return
+    }
+    this.#holders.set(base, call)
+    await this.#begin(group, call, now)
+    if (!this.isWanted(call) && !this.open.has(base)) this.#release(base)
+  }
+
+  /** Nobody acts under this key any more. `refusal`: the error that those get who had joined. */
+  #release(base: string, refusal?: Uint8Array): void {
+    this.#holders.delete(base)
+    for (const call of this.#joined.get(base) ?? []) {
+      if (refusal !== undefined) this.#refusals.set(call, refusal)
+      this.#queue.push(call)
+    }
+    this.#joined.delete(base)
+  }
+
+  /** G15: journal, then ledger, then a live attempt, and only then an intent. */
+  async #begin(group: Group, call: Pending, now: number): Promise<void> {
     const { attempts, state } = this.#live
     const effect = call.effect as EffectPart
     const isWanted = this.isWanted(call)
@@ -257,6 +302,7 @@ export class Effects {
       ...named(call), kind: isFailure ? 'effect_failed' : 'effect_completed', calls: this.#pass.calls, attempt: 0, payload: entry.payload, blob: entry.blob,
     })
     group.bytes += entry.payload.length
+    group.after.push(() => this.#release(baseOf(call)))
   }
 
   async happened(group: Group, open: OpenEffect, value: unknown, attempt: number): Promise<void> {
@@ -302,11 +348,10 @@ export class Effects {
     if (isWanted && delay === undefined) {
       const attempts = attempt === 1 ? '' : ` after ${attempt} attempts`
       this.write(group, open, 'failed', this.seq(group))
-      addOutcome(group, {
-        ...named(call), kind: 'effect_failed', calls: this.#pass.calls, attempt, payload: encode(this.safe(new StepwellError('effect_failed',
-          `effect "${call.key}" failed${attempts}: ${describe(error)}`, { cause: error, details: { key: call.key, attempts: attempt } }))),
-      })
-      this.end(group, open)
+      const payload = encode(this.safe(new StepwellError('effect_failed',
+        `effect "${call.key}" failed${attempts}: ${describe(error)}`, { cause: error, details: { key: call.key, attempts: attempt } })))
+      addOutcome(group, { ...named(call), kind: 'effect_failed', calls: this.#pass.calls, attempt, payload })
+      this.end(group, open, payload)
       return
     }
     const due = delay === undefined ? undefined : now + delay
@@ -319,7 +364,10 @@ export class Effects {
     group.after.push(() => {
       this.history.standings.set(call.key, { fingerprint: call.fingerprint, seq, phase: 'failed', attempt: attempt + 1, due, intent: open.intent })
       this.open.delete(baseOf(call))
-      if (due === undefined) return
+      if (due === undefined) {
+        this.#release(baseOf(call))
+        return
+      }
       call.due = due
       call.isDueStored = true
       this.#live.timed.add(call)
@@ -342,11 +390,13 @@ export class Effects {
     group.after.push(() => { open.ledger = row })
   }
 
-  end(group: Group, open: OpenEffect): void {
+  /** `refusal`: the error that it ends with. */
+  end(group: Group, open: OpenEffect, refusal?: Uint8Array): void {
     group.after.push(() => {
       this.open.delete(baseOf(open.call))
       this.history.standings.delete(open.call.key)
       this.#live.timed.delete(open.call)
+      this.#release(baseOf(open.call), refusal)
     })
   }
 

@@ -19,6 +19,7 @@ import { bugOf } from './finish.ts'
 import { Scope } from './key.ts'
 import type { Effects } from './effects.ts'
 import type { Live, Winding } from './live.ts'
+import { answerOf } from './once.ts'
 import { fromPayload, inlineValue } from './outcome.ts'
 
 /** Step functions that were asked for start at this turn after a delivery. */
@@ -276,7 +277,7 @@ export class Pass {
       const call = this.outstanding.get(entry.key)
       if (call === undefined || !same(call.fingerprint, entry.fingerprint as Uint8Array)) return false
       this.init.cursor.shift()
-      this.#settle(call, entry.kind, entry.seq, entry.at, inlineValue(entry))
+      this.#settle(call, entry, inlineValue(entry))
       return true
     }
     if (!this.isCaughtUp || !this.init.isSynchronous || this.isPoked || this.#notes.size > 0 || this.#promptRun >= PROMPT_RUN) return false
@@ -290,7 +291,7 @@ export class Pass {
     if (answer.kind !== 'committed') return false
     this.#promptRun++
     this.init.attempts.collected(1)
-    this.#settle(call, 'step_completed', writer.head.seq, writer.lastAt, value)
+    this.#settle(call, { kind: 'step_completed', seq: writer.head.seq, at: writer.lastAt, attempt }, value)
     return true
   }
 
@@ -399,11 +400,11 @@ export class Pass {
     this.init.cursor.shift()
     return () => {
       if (entry.key === undefined) this.init.live.wind(this, entry, value as CancelPayload, undefined)
-      else this.#settle(this.outstanding.get(entry.key) as Pending, entry.kind, entry.seq, entry.at, value)
+      else this.#settle(this.outstanding.get(entry.key) as Pending, entry, value)
     }
   }
 
-  #settle(call: Pending, kind: EntryKind, seq: number, at: number, value: unknown): void {
+  #settle(call: Pending, { kind, seq, at, attempt }: { readonly kind: EntryKind; readonly seq: number; readonly at: number; readonly attempt: number }, value: unknown): void {
     this.outstanding.delete(call.key)
     this.now = at
     this.#isWindowOpen = true
@@ -412,7 +413,8 @@ export class Pass {
     if (kind === 'step_failed' || kind === 'effect_failed') {
       this.#remember(value)
       reject(call, value)
-    } else call.resolve(value)
+    } else if (call.kind === 'once') call.resolve({ value, replayed: attempt === 0 })
+    else call.resolve(kind === 'effect_noted' ? answerOf(value) : value)
   }
 
   /** Whether this error came out of a step, so that a TypeError in it is no bug of the workflow function (G22). */
