@@ -8,6 +8,7 @@ import type { Entry } from '../journal/entry.ts'
 import type { Limits } from '../limits.ts'
 import type { AttemptInit, StepCall } from './attempt.ts'
 import type { EffectPart } from './effect.ts'
+import type { NotePart } from './once.ts'
 import { type CallKind, checkName, declaredInput, fingerprint, type Scope } from './key.ts'
 import { type Retry, retryOf } from './retry.ts'
 
@@ -29,6 +30,8 @@ export interface Pending {
   /** Of steps and effects. */
   readonly step: StepPart | undefined
   readonly effect?: EffectPart | undefined
+  /** Of what asks the ledger, or notes something in it. */
+  readonly note?: NotePart | undefined
   /** Of a sleep, as asked for: the due time, computed when it is first stored. */
   readonly until: ((now: number) => number) | undefined
 }

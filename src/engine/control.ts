@@ -8,7 +8,7 @@ import { decodeEntry, type Entry, same } from '../journal/entry.ts'
 import { before, type Range } from '../journal/cursor.ts'
 import { decodeRecord, isEnded, type Message, type RunRecord } from '../journal/record.ts'
 import type { RunStore } from '../store/store.ts'
-import type { Decided } from './effects.ts'
+import type { Decided } from './ambiguity.ts'
 
 /**
  * Posts what was asked; durable when it resolves. The caller then pokes the driver. Repeats are harmless. Throws `run_not_found`,

@@ -71,12 +71,15 @@ export async function readLedger(store: RunStore, base: string): Promise<LedgerR
   return bytes === undefined ? undefined : decode(bytes) as LedgerRow
 }
 
-/** All rows, for an account of a run: in no order that means anything. */
+/** What `ctx.recordEffect` has written, in the same table. */
+export const RECORD = 'record:'
+
+/** All rows of effects, for an account of a run: in no order that means anything. */
 export async function ledgerRows(store: RunStore): Promise<readonly { readonly base: string; readonly row: LedgerRow }[]> {
   const found: { base: string; row: LedgerRow }[] = []
   for (let after = ''; ;) {
     const page = await store.rows('effect', { after, limit: 100 })
-    for (const { key, value } of page) found.push({ base: key, row: decode(value) as LedgerRow })
+    for (const { key, value } of page) if (!key.startsWith(RECORD)) found.push({ base: key, row: decode(value) as LedgerRow })
     const last = page.at(-1)
     if (last === undefined || page.length < 100) return found
     after = last.key

@@ -12,6 +12,7 @@ import type { Attempt, Attempts } from './attempt.ts'
 import type { Pending, StepPart } from './call.ts'
 import { Effects } from './effects.ts'
 import { bugOf, finish } from './finish.ts'
+import { answerNote } from './once.ts'
 import { describe, encodeInline, lendInline, offload } from './outcome.ts'
 import type { Next, Pass, PassEnd } from './pass.ts'
 import { nextDelay } from './retry.ts'
@@ -75,6 +76,8 @@ export class Live {
   /** Calls that wait for a time: sleeps, and steps between two attempts. */
   readonly timed: Set<Pending> = new Set()
   #unstored: Pending[] = []
+  /** Questions to the ledger of effects. */
+  #notes: Pending[] = []
   #effects: Effects | undefined
   #pausing: { readonly number: number; readonly message: Message } | undefined
   #resolved = new Set<number>()
@@ -99,6 +102,10 @@ export class Live {
   begin(call: Pending): void {
     if (call.effect !== undefined) {
       this.#effects?.begin(call)
+      return
+    }
+    if (call.note !== undefined) {
+      this.#notes.push(call)
       return
     }
     const now = this.state.host.now()
@@ -135,7 +142,7 @@ export class Live {
   promptOutcome(pass: Pass): PromptOutcome | undefined {
     const { settled } = this.attempts
     const attempt = settled[0]
-    if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.#patches.length > 0 || this.timed.size > 0) return undefined
+    if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.#notes.length > 0 || this.#patches.length > 0 || this.timed.size > 0) return undefined
     const call = pass.outstanding.get(attempt.key)
     if (call?.step === undefined || call.effect !== undefined || attempt.role !== 'step' || attempt.outcome?.ok !== true) return undefined
     // What it staged is committed with its outcome, which the other way of delivery does.
@@ -292,9 +299,10 @@ export class Live {
     return pass.ended !== undefined || (pass.winding !== undefined && now >= pass.winding.payload.graceUntil)
   }
 
-  /** Nothing may begin any more: the run is to be stopped or wound up. */
-  isStopping(pass: Pass, now: number): boolean {
-    return pass.winding !== undefined || pass.ended !== undefined || this.#pausing !== undefined || this.#causeToWind(pass, now) !== undefined
+  /** It may not begin any more: the run is to be stopped, or is wound up, where only cleanup may. */
+  isStopping(pass: Pass, call: Pending, now: number): boolean {
+    if (pass.winding !== undefined) return !call.isCleanup || this.isOver(pass, now)
+    return pass.ended !== undefined || this.#pausing !== undefined || this.#causeToWind(pass, now) !== undefined
   }
 
   async #pause(): Promise<void> {
@@ -358,7 +366,7 @@ export class Live {
           else if (this.#pausing.number !== number) pass.isPoked = true
           break
         case 'resolve':
-          if (!this.#resolved.has(number)) this.effectsOf(pass).resolve(number, message)
+          if (!this.#resolved.has(number)) this.effectsOf(pass).ambiguities.resolve(number, message)
           this.#resolved.add(number)
           break
         case 'restart':
@@ -414,7 +422,7 @@ export class Live {
       const late = this.attempts.late[group.late]
       if (late === undefined) break
       group.late++
-      await effects.late(group, late.attempt, late.outcome)
+      await effects.ambiguities.late(group, late.attempt, late.outcome)
     }
     while (hasRoom(group, limits)) {
       const attempt = this.attempts.settled[group.collected]
@@ -435,6 +443,18 @@ export class Live {
       }
       group.bytes += draft.payload?.length ?? 0
     }
+    // Last: they are answered from the ledger as it will be then.
+    let answered = 0
+    while (!isOver && !isHeld && hasRoom(group, limits)) {
+      const call = this.#notes[answered]
+      if (call === undefined) break
+      answered++
+      if (pass.outstanding.get(call.key) !== call) continue
+      const draft = await answerNote(this.state, group, call, pass.calls)
+      addOutcome(group, draft)
+      group.bytes += draft.payload?.length ?? 0
+    }
+    if (answered > 0) group.after.push(() => this.#notes.splice(0, answered))
     if (group.drafts.length === 0 && group.take.length === 0) {
       this.attempts.collected(group.collected)
       this.attempts.late.splice(0, group.late)
@@ -517,12 +537,12 @@ export class Live {
     for (const call of pass.outstanding.values()) {
       if (waitingFor.length === 20) break
       waitingFor.push({
-        kind: call.effect !== undefined ? 'effect' : call.step === undefined ? 'timer' : 'retry', key: call.key,
+        kind: call.effect !== undefined || call.note !== undefined ? 'effect' : call.step === undefined ? 'timer' : 'retry', key: call.key,
         ...(call.due === undefined ? undefined : { dueAt: call.due }),
         ...(call.step === undefined ? undefined : { attempt: call.step.attempt }),
       })
     }
-    const asked = this.effectsOf(pass).asking()
+    const asked = this.effectsOf(pass).ambiguities.asking()
     const blocked: Blocked | undefined = asked.length === 0 ? undefined : {
       code: 'ambiguous_effect', curable: false, tries: 1, details: { effects: asked },
       message: `nobody knows whether ${asked.map(({ key }) => `"${key}"`).join(', ')} happened: find out, and decide with resolve(${asked[0]?.seq}, …)`,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { requestControl } from '../../src/engine/control.ts'
 import { permanent, workflow } from '../../src/index.ts'
 import { anything, gate, ID, open, World } from './support.ts'
 
@@ -30,6 +31,22 @@ describe('pause and resume', () => {
     expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect((await second.runs.summary(ID)).output).toBe(5)
     expect(await second.runs.control(ID, { kind: 'pause' })).toEqual({ outcome: 'ended', status: 'completed' })
+  })
+
+  test('a run that is paused before it begins starts nothing until it goes on', async () => {
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.all({ s: (c) => c.step('s', () => ++calls), e: (c) => c.effect('e', () => ++calls, { kind: 'idempotent' }) })
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.handle()
+    await requestControl(await process.runs.store(ID), process.now, { kind: 'pause' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'parked', wakeAt: null })
+    expect(calls).toBe(0)
+    await process.runs.control(ID, { kind: 'resume' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(calls).toBe(2)
   })
 
   test('a run that waits is paused while it waits; its timer fires after it was resumed', async () => {
@@ -105,6 +122,25 @@ describe('restart and retry', () => {
     // G11: the inherited past has its own times.
     expect((await process.runs.summary(ID)).output).toBe(began)
     await expect(process.runs.control(ID, { kind: 'retry' })).rejects.toMatchObject({ code: 'not_ended' })
+  })
+
+  test('B-116: a step that is under way belongs to the generation before: aborted, and its outcome is not the new one\'s', async () => {
+    const hold = gate<string>()
+    let calls = 0
+    let isAborted = false
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('a', ({ abortSignal }) => {
+      abortSignal.addEventListener('abort', () => { isAborted = true })
+      return ++calls === 1 ? hold.promise : 'new'
+    }))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.runs.control(ID, { kind: 'restart' })
+    await process.idle()
+    hold.open('old')
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await process.runs.summary(ID)).output).toBe('new')
+    expect([calls, isAborted]).toEqual([2, true])
   })
 
   test('a crash at every commit around a restart: one restart, every result stored (Z-135)', async () => {

@@ -426,6 +426,16 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       ])
     },
   },
+  detailsBytes: {
+    value: 8192,
+    check: async () => {
+      const got: unknown[] = []
+      await under({ detailsBytes: 100 }, async (ctx) => {
+        for (const length of [97, 98]) got.push((await ctx.recordEffect(`of ${length}`, 'sent', 'x'.repeat(length))).record.details)
+      })
+      expect(got).toEqual(['x'.repeat(97), expect.objectContaining({ truncated: true, bytes: 101, type: 'string', size: 98 })])
+    },
+  },
   patches: {
     value: 256,
     check: async () => {
