@@ -183,7 +183,7 @@ export class Live {
         return () => this.#announce(pass, cause, now)
       }
       if (this.#pausing !== undefined) await this.#pause()
-      const isHeld = state.record.paused !== undefined && pass.winding === undefined
+      const isHeld = this.#isHeld(pass, now)
       // Only now: a run that was cancelled before it began starts nothing.
       if (!isOver && !isHeld) pass.startFresh()
       if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
@@ -213,7 +213,7 @@ export class Live {
       if (effects.isBusy && !isHeld) continue
       const running = attempts.live.size > 0
       if (isHeld && !running) {
-        const parked = await this.#park(pass, null)
+        const parked = await this.#park(pass, state.record.paused === undefined ? state.record.notBefore ?? null : null)
         if (parked !== undefined) return parked
         continue
       }
@@ -297,6 +297,12 @@ export class Live {
   /** The function has ended, or its time to clean up has. */
   isOver(pass: Pass, now: number): boolean {
     return pass.ended !== undefined || (pass.winding !== undefined && now >= pass.winding.payload.graceUntil)
+  }
+
+  /** Paused, or looked at before the time at which it begins: nothing of it goes on unless it is wound up. */
+  #isHeld(pass: Pass, now: number): boolean {
+    const { paused, notBefore } = this.state.record
+    return pass.winding === undefined && (paused !== undefined || (notBefore !== undefined && now < notBefore))
   }
 
   /** It may not begin any more: the run is to be stopped, or is wound up, where only cleanup may. */
@@ -547,13 +553,13 @@ export class Live {
       code: 'ambiguous_effect', curable: false, tries: 1, details: { effects: asked },
       message: `nobody knows whether ${asked.map(({ key }) => `"${key}"`).join(', ')} happened: find out, and decide with resolve(${asked[0]?.seq}, …)`,
     }
-    const isHeld = this.state.record.paused !== undefined && pass.winding === undefined
-    const status = isHeld ? 'paused' : blocked !== undefined ? 'blocked' : pass.winding === undefined ? 'waiting' : 'cancelling'
+    const isHeld = this.#isHeld(pass, this.state.host.now())
+    const status = isHeld ? this.state.record.paused === undefined ? 'queued' : 'paused' : blocked !== undefined ? 'blocked' : pass.winding === undefined ? 'waiting' : 'cancelling'
     const answer = await this.state.commit([], {
       inbox: this.state.inboxSeen,
-      change: { record: { status, waitingFor, blocked: isHeld ? undefined : blocked }, wakeAt: isHeld ? null : wakeAt, mark: true },
+      change: { record: { status, waitingFor, blocked: isHeld ? undefined : blocked }, wakeAt, mark: true },
     })
-    if (answer.kind === 'committed') return { kind: 'parked', wakeAt: isHeld ? null : wakeAt }
+    if (answer.kind === 'committed') return { kind: 'parked', wakeAt: this.state.wakeAt }
     pass.isPoked = true
     return undefined
   }

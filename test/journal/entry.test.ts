@@ -241,7 +241,7 @@ describe('the run row\'s record', () => {
     endedAt: undefined,
     deadline: undefined,
     wakes: 0,
-    wokenSeq: 0,
+    expiresAt: undefined, notBefore: undefined, wokenInbox: 0, wokenSeq: 0,
     waitingFor: [{ kind: 'timer', key: 'k', dueAt: 5 }],
     blocked: undefined,
     inputHash: 'h',
