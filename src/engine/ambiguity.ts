@@ -8,8 +8,8 @@ import type { AskedEffect, Message } from '../journal/record.ts'
 import type { Attempt, Outcome } from './attempt.ts'
 import type { StepPart } from './call.ts'
 import type { EffectPart } from './effect.ts'
-import { type Effects, named, type OpenEffect } from './effects.ts'
-import { type Intent, readLedger } from './ledger.ts'
+import { baseOf, type Effects, named, type OpenEffect, strange } from './effects.ts'
+import { readLedger } from './ledger.ts'
 import { addOutcome, type Group, hasRoom, type Live } from './live.ts'
 import type { Pass } from './pass.ts'
 
@@ -101,28 +101,38 @@ export class Ambiguities {
 
   /** G13: an outcome after the attempt's timeout, under the same authority. It is recorded, and delivered only if nothing was decided yet. */
   async late(group: Group, attempt: Attempt, outcome: Outcome): Promise<void> {
-    const open = this.#effects.open.get(attempt.base as string)
-    const isUndecided = open !== undefined && open.phase !== 'running' && (outcome.ok || open.intent.attempt === attempt.number)
-    const isKnown = outcome.ok || ambiguityOf(outcome.error) === undefined
-    if (!isKnown) return
-    if (isUndecided) {
-      this.#dropProbe(open)
-      this.audit(group, open, { by: 'late', decision: outcome.ok ? 'happened' : 'did_not_happen' })
-      if (outcome.ok) await this.#effects.happened(group, open, outcome.value, attempt.number)
-      else this.#effects.failed(group, open, outcome.error, attempt.number, this.#live.state.host.now())
+    const base = attempt.base as string
+    const open = this.#effects.open.get(base)
+    if (!outcome.ok && ambiguityOf(outcome.error) !== undefined) return
+    if (open !== undefined) {
+      const isLast = open.intent.attempt === attempt.number
+      if (open.phase === 'running') {
+        // Another attempt is under way, or this one's timeout was not written yet: known when that settles, whatever it says.
+        if (outcome.ok || isLast) open.late = { attempt, outcome }
+      } else if (isLast || outcome.ok) {
+        this.#dropProbe(open)
+        // Nobody decides it any more in this group.
+        open.phase = 'running'
+        this.audit(group, open, { by: 'late', decision: outcome.ok ? 'happened' : 'did_not_happen' })
+        if (outcome.ok) await this.#effects.happened(group, open, outcome.value, attempt.number)
+        else this.#effects.failed(group, open, outcome.error, attempt.number, this.#live.state.host.now())
+      }
       return
     }
     if (!outcome.ok) return
-    if (open !== undefined) {
-      // It was decided to run it again: should that fail, this is what has happened.
-      open.late = { value: outcome.value, attempt: attempt.number }
-      return
+    const ledger = await readLedger(this.#live.state.store, base)
+    if (ledger?.intent === undefined || ledger.status === 'done' || ledger.status === 'undone') return
+    const asked = this.#effects.history.calls.get(attempt.key)
+    const call = asked !== undefined && baseOf(asked) === base ? asked : strange(ledger, base)
+    const known: OpenEffect = { call, intent: ledger.intent, ledger, phase: 'ambiguous', why: 'timeout', error: undefined, probes: 0 }
+    if (this.#effects.isWanted(call)) {
+      // It waits for its next attempt, which is not needed any more.
+      this.#effects.withdraw(call)
+      this.audit(group, known, { by: 'late', decision: 'happened' })
+      return this.#effects.happened(group, known, outcome.value, attempt.number)
     }
     // It was decided without it: known from now on, and undone with the rest.
-    const call = this.#effects.history.calls.get(attempt.key)
-    const ledger = await readLedger(this.#live.state.store, attempt.base as string)
-    if (call === undefined || ledger === undefined || ledger.status === 'done') return
-    await this.#effects.record(group, { call, intent: ledger.intent as Intent, ledger, phase: 'ambiguous', why: 'timeout', error: undefined, probes: 0 }, outcome.value, attempt.number)
+    await this.#effects.record(group, known, outcome.value, attempt.number)
   }
 
   async #decide(group: Group, open: OpenEffect, now: number): Promise<void> {

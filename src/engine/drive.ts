@@ -65,6 +65,8 @@ export class Driver {
   readonly #attempts: Attempts
   /** With the epoch that this driver took last; a promise while it takes the next. */
   #writer: MaybePromise<Writer | undefined>
+  /** That this driver took last. */
+  #epoch: number | undefined
   #generation = 1
   #driving: Promise<DriveEnd> | undefined
   #pass: Pass | undefined
@@ -84,7 +86,7 @@ export class Driver {
       generation: () => this.#generation,
     })
     // Nobody may be driving: an effect that was given up may still come to its end.
-    this.#attempts.onLate = () => { if (!this.isDriving && !this.#isStopped) void this.drive() }
+    this.#attempts.onLate = () => { if (!this.isDriving && !this.#isStopped) void this.#driveLate() }
   }
 
   get isDriving(): boolean {
@@ -128,6 +130,16 @@ export class Driver {
     }
   }
 
+  /** Only under the authority that called the function: a driver that was superseded must not take the run back for it. */
+  async #driveLate(): Promise<void> {
+    try {
+      const row = await this.#init.store.read()
+      if (row !== undefined && row.epoch === this.#epoch) await this.drive()
+    } catch {
+      // The store is gone, or fails: so is whatever could be written.
+    }
+  }
+
   #changed(): void {
     this.#init.changed?.()
   }
@@ -159,6 +171,12 @@ export class Driver {
     const isSynchronous = !isPromise(read)
     const row = isSynchronous ? read : await read
     if (row === undefined) return { kind: 'absent' }
+    if (this.#epoch !== undefined && row.epoch !== this.#epoch) {
+      // Somebody else has driven it since: what is still under way here was theirs to wait for, and is nobody's now.
+      this.#attempts.abandon(new StepwellError('stale_epoch', 'another host has driven this run'))
+      this.#attempts.late = []
+      this.#epoch = undefined
+    }
     let record: RunRecord
     try {
       record = decodeRecord(row)
@@ -242,6 +260,7 @@ export class Driver {
     if (isPromise(taken)) this.#writer = taken.then(() => state.writer, () => before)
     await taken
     this.#writer = state.writer
+    this.#epoch = state.writer.epoch
     this.#generation = state.writer.generation
     this.#changed()
     return this.#runPass(state, definition, isSynchronous)

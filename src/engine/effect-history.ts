@@ -83,8 +83,10 @@ export class EffectHistory {
         break
       }
       case 'effect_recorded': {
-        this.standings.set(key, { ...common, phase: 'recorded' })
         const call = this.calls.get(key)
+        // Of another act that had this key in the generation before: nothing that this call did.
+        if (call !== undefined && !same(call.fingerprint, common.fingerprint)) break
+        this.standings.set(key, { ...common, phase: 'recorded' })
         if (call !== undefined) this.#undo.add(call, entry.seq)
         break
       }

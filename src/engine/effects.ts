@@ -31,8 +31,8 @@ export interface OpenEffect {
   why: Ambiguity
   error: unknown
   probes: number
-  /** What an earlier attempt gave after it had been decided to run it again. */
-  late?: { readonly value: unknown; readonly attempt: number }
+  /** What an attempt that had timed out reported while another one, or the word of its timeout, was under way. */
+  late?: { readonly attempt: Attempt; readonly outcome: Outcome }
 }
 
 export class Effects {
@@ -60,6 +60,11 @@ export class Effects {
 
   begin(call: Pending): void {
     this.#queue.push(call)
+  }
+
+  /** It is known already: nothing is to be begun. */
+  withdraw(call: Pending): void {
+    this.#queue = this.#queue.filter((queued) => queued !== call)
   }
 
   /** Something can be done at once. */
@@ -122,9 +127,9 @@ export class Effects {
       return this.happened(group, open, outcome.value, attempt.number)
     }
     if (open.late !== undefined) {
-      // This attempt did not, and an earlier one did.
-      this.ambiguities.audit(group, open, { by: 'late', decision: 'happened' })
-      return this.happened(group, open, open.late.value, open.late.attempt)
+      const { attempt: { number }, outcome: known } = open.late
+      this.ambiguities.audit(group, open, { by: 'late', decision: known.ok ? 'happened' : 'did_not_happen' })
+      return known.ok ? this.happened(group, open, known.value, number) : this.failed(group, open, known.error, number, now)
     }
     const { error } = outcome
     const why = ambiguityOf(error)
@@ -423,12 +428,7 @@ export class Effects {
     const base = attempt.base as string
     const ledger = await readLedger(this.#live.state.store, base)
     if (ledger?.intent === undefined || ledger.kind === 'step') return undefined
-    const call: Pending = {
-      kind: ledger.kind, key: ledger.key, fingerprint: new Uint8Array(FINGERPRINT_BYTES), isCleanup: false,
-      promise: undefined, resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until: undefined, step: undefined,
-      effect: { kind: ledger.kind, policy: 'fail', otherwise: 'fail', fallback: undefined, probe: undefined, base },
-    }
-    const open: OpenEffect = { call, intent: ledger.intent, ledger, phase: 'running', why: 'lost', error: undefined, probes: 0 }
+    const open: OpenEffect = { call: strange(ledger, base), intent: ledger.intent, ledger, phase: 'running', why: 'lost', error: undefined, probes: 0 }
     this.open.set(base, open)
     return open
   }
@@ -444,7 +444,17 @@ export class Effects {
   }
 }
 
-const baseOf = (call: Pending): string => (call.effect as EffectPart).base
+/** An effect that this pass has not asked for, as the ledger knows it. */
+export function strange(ledger: LedgerRow, base: string): Pending {
+  const kind = ledger.kind as EffectPart['kind']
+  return {
+    kind, key: ledger.key, fingerprint: new Uint8Array(FINGERPRINT_BYTES), isCleanup: false,
+    promise: undefined, resolve: nothing, reject: nothing, due: undefined, isDueStored: false, until: undefined, step: undefined,
+    effect: { kind, policy: 'fail', otherwise: 'fail', fallback: undefined, probe: undefined, base },
+  }
+}
+
+export const baseOf = (call: Pending): string => (call.effect as EffectPart).base
 
 export function named(call: Pending): Pick<Draft, 'key' | 'fingerprint'> {
   return { key: call.key, fingerprint: call.fingerprint }

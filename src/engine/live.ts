@@ -423,13 +423,14 @@ export class Live {
       addOutcome(group, { kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
       group.after.push(() => this.timed.delete(call))
     }
-    if (!isHeld) await effects.collect(group, now)
+    // First: what is known needs no decision and no further attempt.
     while (hasRoom(group, limits)) {
       const late = this.attempts.late[group.late]
       if (late === undefined) break
       group.late++
       await effects.ambiguities.late(group, late.attempt, late.outcome)
     }
+    if (!isHeld) await effects.collect(group, now)
     while (hasRoom(group, limits)) {
       const attempt = this.attempts.settled[group.collected]
       if (attempt === undefined) break

@@ -2,12 +2,13 @@
 // asked. docs/effects.md prints this table, and the tests of all three hosts are made from it.
 
 import { z } from 'zod'
+import { decode } from '../../src/codec.ts'
 import type { Ctx } from '../../src/context.ts'
 import { workflow } from '../../src/define.ts'
 import type { DriveEnd } from '../../src/engine/drive.ts'
 import { decodeEntry, type Entry, GENESIS } from '../../src/journal/entry.ts'
 import type { Batch, RunStore } from '../../src/store/store.ts'
-import { type Fault, FaultStore } from '../../src/testing/fault-store.ts'
+import { type Fault, type FaultPlan, FaultStore } from '../../src/testing/fault-store.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
 import { TestRuns } from '../../src/testing/test-runs.ts'
 
@@ -107,9 +108,10 @@ export async function runCell(harness: EffectHarness, { kind, policy, point }: C
   }))
   const inner = await harness.open('cell')
   const has = (batch: Batch | undefined, kindOf: string): boolean => (batch?.entries ?? []).some(({ bytes }) => kindIs(bytes, kindOf))
-  const plan = (): { fault: (call: { method: string; batch: Batch | undefined }) => Fault | undefined } => {
+  const died = Promise.withResolvers<undefined>()
+  const plan = (): FaultPlan => {
     let isIntended = false
-    return { fault: ({ method, batch }) => {
+    return { crashed: () => died.resolve(undefined), fault: ({ method, batch }) => {
       if (world.crashed) return undefined
       const crash = (when: 'before' | 'after'): Fault => {
         world.crashed = true
@@ -137,23 +139,21 @@ export async function runCell(harness: EffectHarness, { kind, policy, point }: C
   const first = boot(undefined, 1)
   await first.start(flow, 0, { id: 'cell' })
   const driver = await first.driver('cell')
-  void driver.drive()
-  for (let i = 0; i < 2000 && !world.crashed; i++) await harness.quiesce()
-  if (!world.crashed) throw new Error(`${kind} ${policy} ${point}: nothing crashed`)
+  const survived = await Promise.race([died.promise, driver.drive()])
+  if (survived !== undefined) throw new Error(`nothing crashed: ${JSON.stringify(survived)}`)
   const second = boot(first.host.now() + 1000, 2)
   const end: DriveEnd = await second.settle('cell')
   const summary = await second.summary('cell')
   const entries = await entriesOf(inner)
   const audit = entries.find((entry) => entry.kind === 'effect_decided')
-  const by = audit === undefined ? undefined : (await decoded(audit)).by
+  const by = audit === undefined ? undefined : decoded(audit).by
   const ends = end.kind === 'blocked' ? 'blocked'
     : summary.status === 'failed' ? String((summary.error as { code?: string }).code)
       : summary.output === 'fallback' ? 'fallback' : 'outcome'
   return { requests: outside.requests.length, keys: new Set(outside.requests.map(({ key }) => key)).size, ends, by, entries, crashed: world.crashed }
 }
 
-async function decoded(entry: Entry): Promise<{ by: string; decision: string }> {
-  const { decode } = await import('../../src/codec.ts')
+function decoded(entry: Entry): { by: string; decision: string } {
   return decode(entry.payload) as { by: string; decision: string }
 }
 
@@ -186,4 +186,25 @@ export async function entriesOf(store: RunStore): Promise<readonly Entry[]> {
     entries.push(entry)
   }
   return entries
+}
+
+export const nameOf = ({ kind, policy, point }: Cell): string => `${kind}, ${policy}, a crash ${point}`
+
+/** Runs many cells, and answers what differs from the table, each by its name: nothing, if all is well. */
+export async function differing(harness: EffectHarness, cells: readonly Cell[]): Promise<readonly string[]> {
+  const found: string[] = []
+  for (const cell of cells) {
+    const { requests, ends, by } = cell
+    try {
+      const seen = await runCell(harness, cell)
+      const is = JSON.stringify({ requests: seen.requests, ends: seen.ends, by: seen.by })
+      const should = JSON.stringify({ requests, ends, by })
+      if (is !== should) found.push(`${nameOf(cell)}: ${is} instead of ${should}`)
+      // One idempotency key, however often it was asked.
+      if (seen.keys > 1) found.push(`${nameOf(cell)}: ${seen.keys} keys`)
+    } catch (error) {
+      found.push(`${nameOf(cell)}: ${String(error)}`)
+    }
+  }
+  return found
 }

@@ -2,7 +2,8 @@
 // run side by side. What happened is read from the upstream's ledger and from the journals.
 
 import { expect } from 'vitest'
-import { follow, type Kill, type Life, type Request, type Scene } from './edge.ts'
+import type { LedgerRequest as Request } from '../examples/upstream.ts'
+import { follow, get, type Kill, type Life, pause, random, type Scene } from './edge.ts'
 
 export const KILLS = 22
 export const SEED = 20261120
@@ -12,18 +13,6 @@ interface EntryView { readonly seq: number; readonly kind: string; readonly key?
 export interface RunView { readonly status: string; readonly output?: { orderId: string; totalCents: number; chargeId: string; shipmentId: string } }
 
 
-function random(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let x = Math.imul(state ^ (state >>> 15), state | 1)
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61)
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296
-  }
-}
-
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-
 export async function start(life: Life, orderId: string, waitMs = 150): Promise<string> {
   const response = await fetch(new URL('/v1/workflows/order/runs', life.url), {
     method: 'POST', headers: { ...json, 'idempotency-key': orderId },
@@ -32,18 +21,6 @@ export async function start(life: Life, orderId: string, waitMs = 150): Promise<
   const body = await response.json() as { id: string }
   if (response.status !== 201 && response.status !== 200) throw new Error(`${response.status} ${JSON.stringify(body)}`)
   return body.id
-}
-
-export async function get<T>(life: Life, path: string): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    const response = await fetch(new URL(path, life.url))
-    if (response.ok) return await response.json() as T
-    const text = await response.text()
-    // Transient by its own word: a client asks again.
-    if (response.status !== 503 || attempt === 5) throw new Error(`${path}: ${response.status} ${text}`)
-    console.log(`asked again: ${path}: ${text}`)
-    await pause(100 * attempt)
-  }
 }
 
 /** Waits until the upstream has answered something, then 2 to 7 ms more: the commit is about then. */

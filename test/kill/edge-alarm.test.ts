@@ -1,8 +1,9 @@
 // Nothing is asked of the edge after workerd was killed: alarms alone wake its runs.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { get, pause, type RunView, start } from './campaign.ts'
-import { openScene, type Request, type Scene } from './edge.ts'
+import type { LedgerRequest as Request } from '../examples/upstream.ts'
+import { type RunView, start } from './campaign.ts'
+import { get, openScene, pause, type Scene } from './edge.ts'
 
 let scene: Scene
 beforeAll(async () => { scene = await openScene() }, 60_000)

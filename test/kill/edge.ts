@@ -7,20 +7,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { LedgerRequest } from '../examples/upstream.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
-
-/** One request as the upstream received it. */
-export interface Request {
-  readonly ordinal: number
-  readonly action: string | null
-  readonly key: string | null
-  readonly orderId: string | null
-  readonly receivedAt: number
-  readonly acted: boolean | null
-  readonly closedAt: number | null
-  readonly how: string
-}
 
 export interface Life {
   readonly url: string
@@ -37,12 +26,13 @@ export interface Kill {
 export interface Scene {
   readonly ledgerPath: string
   begin(): Promise<Life>
-  requests(): Promise<readonly Request[]>
+  requests(): Promise<readonly LedgerRequest[]>
   control(change: object): Promise<void>
   close(): Promise<void>
 }
 
-export async function openScene(): Promise<Scene> {
+/** `config`: of the edge, in this folder. */
+export async function openScene(config = 'edge.wrangler.toml'): Promise<Scene> {
   const folder = await mkdtemp(join(tmpdir(), 'stepwell-kill-'))
   const ledgerPath = join(folder, 'ledger.ndjson')
   const upstream = spawn(process.execPath, [here('../../examples/upstream/server.mjs')], {
@@ -66,7 +56,7 @@ export async function openScene(): Promise<Scene> {
     async begin() {
       const child = next
       next = spawnLife()
-      child.stdin?.write(`${JSON.stringify({ config: here('edge.wrangler.toml'), persist: join(folder, 'state'), upstream: url })}\n`)
+      child.stdin?.write(`${JSON.stringify({ config: here(config), persist: join(folder, 'state'), upstream: url })}\n`)
       const ready = await firstLine(child) as { url: string; workerd: number[] }
       if (ready.workerd.length < 2) throw new Error('the proxy and the worker run in two workerd: not both were found')
       return {
@@ -84,7 +74,7 @@ export async function openScene(): Promise<Scene> {
     },
     async requests() {
       const response = await fetch(new URL('/ledger', url))
-      return ((await response.json()) as { requests: Request[] }).requests
+      return ((await response.json()) as { requests: LedgerRequest[] }).requests
     },
     async control(change) {
       const response = await fetch(new URL('/_control', url), { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(change) })
@@ -114,6 +104,31 @@ export function follow(path: string): { more(): string; close(): void } {
       return buffer.toString('utf8', 0, read)
     },
     close: () => closeSync(file),
+  }
+}
+
+/** Numbers in [0, 1), the same for the same seed. */
+export function random(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let x = Math.imul(state ^ (state >>> 15), state | 1)
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61)
+    return ((x ^ (x >>> 14)) >>> 0) / 4294967296
+  }
+}
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+export async function get<T>(life: Life, path: string): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    const response = await fetch(new URL(path, life.url))
+    if (response.ok) return await response.json() as T
+    const text = await response.text()
+    // Transient by its own word: a client asks again.
+    if (response.status !== 503 || attempt === 5) throw new Error(`${path}: ${response.status} ${text}`)
+    console.log(`asked again: ${path}: ${text}`)
+    await pause(100 * attempt)
   }
 }
 
