@@ -228,13 +228,8 @@ export class Driver {
       if (isStepwellError(error) && error.kind === 'integrity') return this.#block(state, error)
       throw error
     }
-    if (definition === undefined) {
-      return this.#block(state, new StepwellError('not_registered', `this host knows no workflow named ${record.workflow}`))
-    }
-    if (!knowsVersion(definition, record.version)) {
-      return this.#block(state, new StepwellError('unknown_version',
-        `run ${store.runId} was started at version ${record.version} of ${record.workflow}; this host has version ${definition.version} and replays ${definition.replays.join(', ') || 'no other'}`))
-    }
+    const wrong = misfit(definition, record, store.runId)
+    if (definition === undefined || wrong !== undefined) return this.#block(state, wrong as StepwellError)
     const seq = last?.seq ?? 0
     // Looked at before its time, a parked run has nothing to do, and that is no lack of progress.
     const isEarly = record.status === 'waiting' && row.wakeAt !== null && row.wakeAt > now
@@ -270,7 +265,7 @@ export class Driver {
     const { store, host, limits } = this.#init
     let end: PassEnd
     try {
-      const start = await this.#startOf(store)
+      const start = await startOf(store)
       const { record } = state
       const cursor = new Cursor(store, [...record.inherited, { from: record.generationSeq, to: Infinity }], record.head, limits.pageEntries)
       const filled = cursor.fill()
@@ -333,12 +328,6 @@ export class Driver {
     if (generation === 1) return undefined
     const alive = (await notices(this.#init.store)).map(({ notice }) => notice).filter(({ isDead }) => !isDead)
     return outboxAt(alive, this.#init.onEnd, this.#init.host.now())
-  }
-
-  async #startOf(store: RunStore): Promise<StartPayload> {
-    const [first] = await store.entries(0, 1)
-    if (first === undefined || first.seq !== 1) throw new StepwellError('corrupt_entry', 'entry 1 of the journal is missing', { details: { seq: 1 } })
-    return await fromPayload(store, decodeEntry(1, first.bytes, GENESIS)) as StartPayload
   }
 
   /** G9: blocked by default; under `restart` the next generation begins, a bounded number of times. */
@@ -442,6 +431,22 @@ export class Driver {
       committed: (entries: readonly Entry[]) => { if (entries.length > 0) this.#changed() },
     })
   }
+}
+
+/** What a run was started with. Throws `corrupt_entry`. */
+export async function startOf(store: RunStore): Promise<StartPayload> {
+  const [first] = await store.entries(0, 1)
+  if (first === undefined || first.seq !== 1) throw new StepwellError('corrupt_entry', 'entry 1 of the journal is missing', { details: { seq: 1 } })
+  return await fromPayload(store, decodeEntry(1, first.bytes, GENESIS)) as StartPayload
+}
+
+/** Why this definition may not drive this run, or undefined. */
+export function misfit(definition: AnyWorkflow | undefined, record: RunRecord, runId: string): StepwellError | undefined {
+  const { workflow, version } = record
+  if (definition === undefined || definition.name !== workflow) return new StepwellError('not_registered', `this host knows no workflow named ${workflow}`)
+  if (knowsVersion(definition, version)) return undefined
+  return new StepwellError('unknown_version',
+    `run ${runId} was started at version ${version} of ${workflow}; this host has version ${definition.version} and replays ${definition.replays.join(', ') || 'no other'}`)
 }
 
 /** Of an entry that was not verified yet. One that cannot even be parsed is named when the pass reads it; nothing is appended before. */
