@@ -3,13 +3,14 @@
 import { writeBlob } from '../src/blob.ts'
 import type { BlobRef } from '../src/blob-ref.ts'
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, JournalPage, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectView, JournalPage, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions,
   Run, StartOptions,
 } from '../src/client.ts'
 import type { AnyWorkflow, Registry, WorkflowOutput } from '../src/define.ts'
 import { toMs } from '../src/duration.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
+import { effectList } from '../src/engine/ledger.ts'
 import { startId, startRun } from '../src/engine/start.ts'
 import { StepwellError } from '../src/errors.ts'
 import type { Host } from '../src/host.ts'
@@ -178,6 +179,10 @@ class BrowserRun<D> implements Run<D> {
     const answer = await requestControl(this.#store, host.now(), request, undefined, boundOf(this.#init))
     drives.poke(this.id)
     return answer
+  }
+
+  effects(): Promise<readonly EffectView[]> {
+    return effectList(this.#store)
   }
 
   signal(): Promise<never> {

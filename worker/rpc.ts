@@ -42,6 +42,8 @@ export interface RunRpc {
   cancel(protocol: number, request: CancelRequest): Promise<Answer<CancelOutcome>>
   /** `request`: `{ request: ControlRequest, principal }`, encoded. Durable when it answers. */
   control(protocol: number, request: Transfer): Promise<Answer<ControlOutcome>>
+  /** A list of `EffectView`, encoded. */
+  effects(protocol: number): Promise<Answer<Transfer>>
   /** A `JournalPage`, encoded. */
   journal(protocol: number, options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<Answer<Transfer>>
   /** The lines of the export, each with its line feed. */

@@ -7,6 +7,7 @@ import type { Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
+import { effectList } from '../src/engine/ledger.ts'
 import type { RunEnd } from '../src/engine/notice.ts'
 import { startRun } from '../src/engine/start.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
@@ -148,6 +149,14 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       const answer = await requestControl(store, this.#host.now(), request, principal, this.#bound())
       this.#poke(store)
       return answer
+    })
+  }
+
+  effects(protocol: number): Promise<Answer<Transfer>> {
+    return this.#answer(protocol, async (store) => {
+      const list = await effectList(store)
+      this.#touch(store)
+      return toTransfer(encode(list))
     })
   }
 

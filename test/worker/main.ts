@@ -7,6 +7,6 @@ export class Scratch extends DurableObject {
   override alarm(): void {}
 }
 
-export { KeyValueRun, Run } from './worker.ts'
+export { KeyValueRun, Run, ToldRun } from './worker.ts'
 
 export default app
