@@ -72,8 +72,9 @@ export class RunCaller {
         return unwrap(await run(stub))
       } catch (error) {
         if (isStepwellError(error)) throw error
-        const { retryable, overloaded } = error as { readonly retryable?: unknown; readonly overloaded?: unknown }
-        if (retryable !== true || overloaded === true || attempt === ATTEMPTS) throw translate(error, this.id)
+        const { retryable, overloaded, durableObjectReset } = error as { readonly retryable?: unknown; readonly overloaded?: unknown; readonly durableObjectReset?: unknown }
+        // An object that was replaced during the call is there again at once, and knows all that it had answered.
+        if ((retryable !== true && durableObjectReset !== true) || overloaded === true || attempt === ATTEMPTS) throw translate(error, this.id)
       }
       await new Promise((resolve) => setTimeout(resolve, DELAY_MS * 2 ** attempt * (0.5 + Math.random())))
     }

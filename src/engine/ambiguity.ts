@@ -34,6 +34,8 @@ export function ambiguityOf(error: unknown): Ambiguity | undefined {
     if (code === 'step_timeout') return 'timeout'
     if (name === 'AbortError' || name === 'TimeoutError') return 'abort'
     if (code === 'network' || readField(each, 'remote') === true || readField(each, 'overloaded') === true) return 'transport'
+    // Another object was replaced under the call: by a deploy, by the platform, by its own `abort`.
+    if (readField(each, 'durableObjectReset') === true) return 'transport'
     if (typeof code === 'string' && /^(E(CONN|PIPE|TIMEDOUT|HOSTUNREACH|NETUNREACH|AI_AGAIN)|UND_ERR_)/.test(code)) return 'transport'
     const message = readField(each, 'message')
     if (typeof message === 'string' && brokenRequest.test(message)) return 'transport'

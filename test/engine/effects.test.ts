@@ -148,6 +148,8 @@ describe('G13: what nobody knows', () => {
     ['marked', () => ambiguous(new Error('who knows'))],
     ['an AbortError', () => new DOMException('gone', 'AbortError')],
     ['a broken request', () => new TypeError('fetch failed', { cause: Object.assign(new Error('reset'), { code: 'ECONNRESET' }) })],
+    ['an object that was replaced under the call', () => Object.assign(new Error('Durable Object reset because its code was updated.'), { durableObjectReset: true })],
+    ['an object that is overloaded', () => Object.assign(new Error('Durable Object is overloaded.'), { overloaded: true })],
     ['a lost connection of workerd', () => Object.assign(new Error('Network connection lost.'), { retryable: true })],
   ] as const) {
     test(`G13: ${what}: ambiguous, and the policy decides`, async () => {

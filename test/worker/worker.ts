@@ -11,6 +11,9 @@ export interface World {
   readonly calls: Map<string, number>
   /** What a `gate` step waits for, by run; it is open when it is there. */
   readonly gates: Map<string, unknown>
+  /** What an object that is called by `calling` does, and what became of it, by run. */
+  readonly others: Map<string, (nth: number) => Promise<unknown>>
+  readonly found: Map<string, { happened: unknown } | 'did-not-happen' | 'unknown'>
   authorize: Authorize<object>
   /** What making the services throws, if anything. */
   servicesError: Error | undefined
@@ -21,7 +24,7 @@ export interface World {
 
 const shared = globalThis as { stepwellWorld?: World }
 export const world: World = (shared.stepwellWorld ??= {
-  calls: new Map(), gates: new Map(), authorize: () => ({ allow: true, principal: 'test' }), servicesError: undefined,
+  calls: new Map(), gates: new Map(), others: new Map(), found: new Map(), authorize: () => ({ allow: true, principal: 'test' }), servicesError: undefined,
   ends: [], deaf: new Map(),
 })
 
@@ -36,6 +39,10 @@ export function calls(run: string, key: string): number {
 interface Shop {
   count(run: string, key: string): number
   gate(run: string): Promise<unknown>
+  /** Another object, as the test wants it to be at the n-th call. */
+  other(run: string, nth: number): Promise<unknown>
+  /** What the test says became of it. */
+  find(run: string): { happened: unknown } | 'did-not-happen' | 'unknown'
 }
 
 const shop = services<{ edge: { shop: Shop } }>()
@@ -143,7 +150,22 @@ export const many = workflow({ name: 'many', input: z.object({ n: z.number() }) 
   return sum
 })
 
-export const workflows = [add, echo, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky] as const
+/** A call to another object in a step, or in an effect that can tell whether it happened. */
+export const calling = workflow({ name: 'calling', input: z.object({ how: z.enum(['step', 'effect']) }), services: shop }, async (ctx, { how }) => {
+  const act = ({ services, runId, key }: { services: { shop: Shop }; runId: string; key: string }): Promise<unknown> => {
+    services.shop.count(runId, key)
+    return services.shop.other(runId, services.shop.count(runId, `${key} called`))
+  }
+  const value = how === 'step' ? await ctx.step('act', act, { at: 'edge', retry: { limit: 3, delay: 10 } })
+    : await ctx.effect('act', act, {
+      at: 'edge', kind: 'money', input: { cents: 5 }, timeout: '1 second', retry: { limit: 3, delay: 10 }, onAmbiguous: 'probe',
+      probe: ({ services, runId }) => services.shop.find(runId),
+    })
+  await ctx.step('after', ({ services, runId, key }) => services.shop.count(runId, key), { at: 'edge' })
+  return value
+})
+
+export const workflows = [add, echo, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling] as const
 
 function makeShop(): { shop: Shop } {
   if (world.servicesError !== undefined) throw world.servicesError
@@ -159,6 +181,8 @@ function makeShop(): { shop: Shop } {
         while (!world.gates.has(run)) await new Promise((resolve) => setTimeout(resolve, 5))
         return world.gates.get(run)
       },
+      other: (run, nth) => world.others.get(run)?.(nth) ?? Promise.resolve(nth),
+      find: (run) => world.found.get(run) ?? 'unknown',
     },
   }
 }
@@ -173,7 +197,7 @@ export const well = edge({
   workflows, services: (_: object) => makeShop(), authorize: (...args) => world.authorize(...args),
   bodyBytes: BODY_BYTES,
   // A sleep of more than this parks the run, so that tests need not wait for seconds.
-  limits: { stayAwakeMs: 50 },
+  limits: { stayAwakeMs: 50, startByMs: 300 },
 })
 /** The same runs, reached with smaller limits. */
 export const small = edge({ workflows, services: () => makeShop(), authorize: allowAll, limits: { blobBytes: 100_000 } })
