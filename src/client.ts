@@ -75,6 +75,35 @@ export type CancelOutcome =
   | { readonly outcome: 'cancelled' | 'requested' | 'already_requested'; readonly status: RunSummary['status'] }
   | { readonly outcome: 'ended'; readonly status: RunSummary['status'] }
 
+/** What has become of an effect, for a person: no value of it. */
+export interface EffectView {
+  /** Of its last intent: what `resolve` takes. Undefined when nothing was ever intended. */
+  readonly seq: number | undefined
+  /** The call's structural key, in the generation that called it last. */
+  readonly key: string
+  readonly kind: string
+  /**
+   * `in_progress`: intended, and no outcome is known. `ambiguous`: the same, and nobody is at it any more. `done`. `skipped`: taken for
+   * happened by its policy or a person. `failed`: it did not happen. `undone`.
+   */
+  readonly status: 'in_progress' | 'ambiguous' | 'done' | 'skipped' | 'failed' | 'undone'
+  readonly generation: number
+  readonly attempt: number | undefined
+  /** When the intent was committed, ms since 1970. */
+  readonly intendedAt: number | undefined
+  /** Its function is not called after this, and nobody else decides about it before `until`. */
+  readonly startBy: number | undefined
+  readonly until: number | undefined
+  /** The entry with its value, or with its failure. */
+  readonly outcome: number | undefined
+  readonly hasUndo: boolean
+  /** How often it was undone. */
+  readonly undos: number
+  /** How an ambiguity was decided, and by whom. */
+  readonly decision?: { readonly word: string; readonly by: string; readonly principal?: string }
+  readonly updatedAt: number
+}
+
 export interface JournalPage {
   readonly items: readonly EntryView[]
   /** Give it as `after` for the next page; undefined on the last. */
@@ -107,6 +136,8 @@ export interface Run<D> {
    * failed. `seq` is in the run's `blocked.details`. Throws `already_resolved` when another decision was made, `nothing_to_resolve`.
    */
   resolve(seq: number, resolution: Resolution): Promise<ControlOutcome>
+  /** The effects of this run, in the order of their last intents. Throws `run_not_found`. Writes nothing. */
+  effects(): Promise<readonly EffectView[]>
   signal<K extends keyof WorkflowSignals<D> & string>(
     name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string },
   ): Promise<{ seq: number; duplicate: boolean }>

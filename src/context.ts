@@ -152,6 +152,24 @@ export type EffectOptions<S extends Services, A extends At, I, R> = EffectCommon
     | ({ readonly kind: 'cost' } & AmbiguityPolicy<S, A, I, R>)
   )
 
+/** As an effect of kind `custom`; what to do when nobody knows whether it happened is asked of a person unless it says otherwise. */
+export type OnceOptions<S extends Services, A extends At, R> = Omit<EffectCommon<S, A, undefined, R>, 'input' | 'key'> &
+  (AmbiguityPolicy<S, A, undefined, R> | { readonly onAmbiguous?: never })
+
+export interface Once<R> {
+  readonly value: R
+  /** False for the one call whose function ran, true for every other that asked for the same key. */
+  readonly replayed: boolean
+}
+
+export interface EffectRecord {
+  readonly status: string
+  /** As they were given, or what they were: `{ truncated: true, bytes, blake3, type }` above the limit `detailsBytes`. */
+  readonly details: unknown
+  /** ms since 1970. */
+  readonly at: number
+}
+
 export type SignalMap = Record<string, Schema<any, any>>
 
 export type Branches<S extends Services, Sig extends SignalMap> = Record<string, (ctx: Ctx<S, Sig>) => unknown>
@@ -203,6 +221,25 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
     run: (call: Call<S, NoInfer<A>, NoInfer<I>>) => R | Promise<R>,
     options: EffectOptions<S, A, I, NoInfer<R>>,
   ): Promise<R>
+  /**
+   * An effect that is named by a key of the caller's own and happens once in the whole run: wherever the key is asked for, in
+   * whatever scope, iteration or generation, it is the same effect, and whoever asks gets its value. Calls that ask while it is
+   * under way wait for it. It fails only when its function does (`effect_failed`; whoever asks later tries again), or when it was
+   * decided so (`effect_ambiguous`). Exactly once is what the journal can promise: the outside world must be given
+   * `idempotencyKey` to keep it. The key is trimmed; rejects a blank one, before anything is written.
+   */
+  once<R, A extends At = 'any'>(
+    key: string,
+    run: (call: Call<S, NoInfer<A>, undefined>) => R | Promise<R>,
+    options?: OnceOptions<S, A, NoInfer<R>>,
+  ): Promise<Once<R>>
+  /** Whether `once(key)` has happened and was not undone, or `recordEffect(key)` was called, in any generation. Journaled. */
+  hasEffect(key: string): Promise<boolean>
+  /**
+   * Notes that something happened which is not done here. The first record of a key is kept, and given to whoever comes later
+   * (`replayed`). All of `details` is in the journal.
+   */
+  recordEffect(key: string, status: string, details?: unknown): Promise<{ readonly replayed: boolean; readonly record: EffectRecord }>
   /** Runs named branches, each with its own ctx. Rejects with the first rejection, in journal order. */
   all<B extends Branches<S, Sig>>(branches: B): Promise<{ [K in keyof B]: Value<B, K> }>
   /** The first branch to settle, in journal order: the same on every replay (G8). The others go on until the function ends. */

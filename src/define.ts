@@ -35,6 +35,10 @@ export interface WorkflowOptions<
   readonly grace?: Duration
   /** When the code no longer fits the journal: block the run (default), or begin its next generation. */
   readonly onDivergence?: 'fail' | 'restart'
+  /**
+   * How long an ended run is kept: `failed` also for one that was cancelled. Default: for good. When it ends the time is noted with it;
+   * what removes it comes with a later version.
+   */
   readonly retention?: { readonly completed?: Duration; readonly failed?: Duration }
 }
 
@@ -49,6 +53,8 @@ export interface Workflow<
   readonly timeoutMs: number | undefined
   readonly graceMs: number
   readonly onDivergence: 'fail' | 'restart'
+  /** How long an ended run is kept, by how it ended; undefined: for good. */
+  readonly retention: { readonly completedMs: number | undefined; readonly failedMs: number | undefined }
   /** The function, as the engine calls it. */
   readonly run: (ctx: never, input: never) => unknown
   readonly types?: { input: I; parsed: PI; output: O; signals: Sig; services: S } | undefined
@@ -103,6 +109,10 @@ export function workflow(
     timeoutMs: options.timeout === undefined ? undefined : toMs(options.timeout, 'timeout'),
     graceMs: toMs(options.grace ?? '30 seconds', 'grace'),
     onDivergence: options.onDivergence ?? 'fail',
+    retention: Object.freeze({
+      completedMs: options.retention?.completed === undefined ? undefined : toMs(options.retention.completed, 'retention.completed'),
+      failedMs: options.retention?.failed === undefined ? undefined : toMs(options.retention.failed, 'retention.failed'),
+    }),
     run: fn,
   })
 }

@@ -52,6 +52,12 @@ export interface Limits {
   readonly patches: number
   /** How long after its intent was committed an effect's function may still be called. */
   readonly startByMs: number
+  /** Details that `ctx.recordEffect` gives back as they are, encoded; of larger ones it gives a digest. */
+  readonly detailsBytes: number
+  /** How long one delivery of a terminal notice may take before it counts as failed. */
+  readonly noticeMs: number
+  /** Deliveries of one terminal notice that are tried, before it is kept as dead. */
+  readonly noticeTries: number
 }
 
 export const defaultLimits: Limits = Object.freeze({
@@ -81,6 +87,9 @@ export const defaultLimits: Limits = Object.freeze({
   recoveryMs: 30_000,
   patches: 256,
   startByMs: 10_000,
+  detailsBytes: 8 * 1024,
+  noticeMs: 30_000,
+  noticeTries: 20,
 })
 
 /** The defaults with `overrides`. Throws `invalid_argument` for a name that is no limit or a value that is no positive number. */

@@ -4,6 +4,7 @@ import type { Client } from '../src/client.ts'
 import type { Services, ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
 import { type Duration, toMs } from '../src/duration.ts'
+import type { OnEnd } from '../src/engine/notice.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import type { LogRecord } from '../src/host.ts'
 import { decodeRecord } from '../src/journal/record.ts'
@@ -38,6 +39,12 @@ export type BrowserOptions<W extends readonly AnyWorkflow[]> = {
    * the name of its field. In place of the default, `maskSecrets`; one that throws leaves nothing of the text.
    */
   readonly redact?: Redact
+  /**
+   * Told of the end of every run at least once: after it was committed, and again after a crash or when it has thrown, with a back-off
+   * that is stored, `limits.noticeTries` times. The pair of `end.id` and `end.generation` names an end. Keep it short: what takes long,
+   * or has to be done exactly once, is a workflow that it starts, with a token made of the two.
+   */
+  readonly onEnd?: OnEnd
   /**
    * Of one attempt to open the database: then it is `store_unavailable` or, held by another tab, `store_blocked`. Default:
    * 5 seconds.
@@ -118,7 +125,7 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
   const hints = new Hints(name)
   const bells = new Bells(host, hints)
   const drives = new Drives({
-    shelf, host, registry: workflows, services: options.services ?? {}, limits, redact: options.redact, hints, maxDrives,
+    shelf, host, registry: workflows, services: options.services ?? {}, limits, redact: options.redact, onEnd: options.onEnd, hints, maxDrives,
     locks: createRunLocks(name, api),
   })
   const unlisten = listenToLifecycle({

@@ -3,13 +3,14 @@
 import { writeBlob } from '../src/blob.ts'
 import type { BlobRef } from '../src/blob-ref.ts'
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, JournalPage, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectView, JournalPage, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions,
   Run, StartOptions,
 } from '../src/client.ts'
 import type { AnyWorkflow, Registry, WorkflowOutput } from '../src/define.ts'
 import { toMs } from '../src/duration.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
+import { effectList } from '../src/engine/ledger.ts'
 import { startId, startRun } from '../src/engine/start.ts'
 import { StepwellError } from '../src/errors.ts'
 import type { Host } from '../src/host.ts'
@@ -19,6 +20,7 @@ import { decodeRecord, isEnded } from '../src/journal/record.ts'
 import { outcome, type RunSummary, summary } from '../src/journal/summary.ts'
 import { journalPage } from '../src/journal/view.ts'
 import type { Limits } from '../src/limits.ts'
+import type { Bound } from '../src/store/bounded.ts'
 import type { RunStore, Shelf } from '../src/store/store.ts'
 import type { Bells } from './bells.ts'
 import type { Drives } from './drives.ts'
@@ -83,6 +85,10 @@ export async function summarize(
   }
 }
 
+function boundOf({ host, limits }: ClientInit): Bound {
+  return { ms: limits.commitMs, timer: (ms, run) => host.timer(ms, run) }
+}
+
 class BrowserRun<D> implements Run<D> {
   readonly id: string
   readonly created: boolean | undefined
@@ -136,7 +142,7 @@ class BrowserRun<D> implements Run<D> {
     const { host, drives, bells } = this.#init
     const bell = bells.open(this.id)
     try {
-      const requested = await requestCancel(this.#store, host.now(), options)
+      const requested = await requestCancel(this.#store, host.now(), options, boundOf(this.#init))
       if (requested.outcome === 'ended') return requested
       drives.poke(this.id)
       await bell.rung(CANCEL_MS)
@@ -170,9 +176,13 @@ class BrowserRun<D> implements Run<D> {
 
   async #control(request: ControlRequest): Promise<ControlOutcome> {
     const { host, drives } = this.#init
-    const answer = await requestControl(this.#store, host.now(), request)
+    const answer = await requestControl(this.#store, host.now(), request, undefined, boundOf(this.#init))
     drives.poke(this.id)
     return answer
+  }
+
+  effects(): Promise<readonly EffectView[]> {
+    return effectList(this.#store)
   }
 
   signal(): Promise<never> {

@@ -3,6 +3,7 @@
 
 import { knowsVersion, type Registry } from '../src/define.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
+import type { OnEnd } from '../src/engine/notice.ts'
 import { isStepwellError, type Redact } from '../src/errors.ts'
 import { loadFast } from '../src/hash.ts'
 import type { Host } from '../src/host.ts'
@@ -20,6 +21,7 @@ export interface DrivesInit {
   readonly services: object
   readonly limits: Limits
   readonly redact: Redact | undefined
+  readonly onEnd: OnEnd | undefined
   readonly locks: RunLocks
   readonly hints: Hints
   readonly maxDrives: number
@@ -171,10 +173,10 @@ export class Drives {
   }
 
   async #drive(runId: string, lock: RunLock): Promise<Visit> {
-    const { shelf, host, registry, services, limits, redact, hints } = this.#init
+    const { shelf, host, registry, services, limits, redact, onEnd, hints } = this.#init
     const store = shelf.open(runId)
     const driver = this.#kept.get(runId) ?? new Driver({
-      store, host, registry, services, limits, redact, takesEpoch: true, changed: () => this.#changed(runId),
+      store, host, registry, services, limits, redact, onEnd, takesEpoch: true, changed: () => this.#changed(runId), ended: () => hints.tell('ended', runId),
     })
     this.#kept.delete(runId)
     this.#driving.set(runId, driver)
@@ -190,7 +192,7 @@ export class Drives {
       case 'absent':
         this.#inboxSeen.delete(runId)
         hints.tell('ended', runId)
-        return { kind: 'at', at: null }
+        return { kind: 'at', at: end.kind === 'ended' ? end.wakeAt ?? null : null }
       case 'parked':
       case 'blocked':
         return { kind: 'at', at: end.wakeAt }
@@ -257,14 +259,15 @@ export class Drives {
     } catch (error) {
       return this.#foreign(runId, 'its row cannot be read here, so it is left alone', error)
     }
-    if (isEnded(record.status)) return { kind: 'over' }
+    // Ended, told, and nobody asks for more.
+    if (isEnded(record.status) && row.wakeAt === null && !(await this.#hasMessage(store, row, options))) return { kind: 'over' }
     const definition = this.#init.registry.get(record.workflow)
     if (definition === undefined || !knowsVersion(definition, record.version)) {
       const what = `version ${record.version} of ${record.workflow}`
       return this.#foreign(runId, `this page does not know ${what}, so it is left to one that does`)
     }
     const due = (isTimer: boolean): Seen => ({ kind: 'due', isTimer, inbox: row.inbox })
-    if (row.wakeAt !== null && row.wakeAt <= this.#init.host.now()) return due(record.status === 'waiting')
+    if (row.wakeAt !== null && row.wakeAt <= this.#init.host.now()) return due(record.status === 'waiting' || isEnded(record.status))
     if (this.#init.locks.areReal && isMidDrive(record)) return due(false)
     if (options.isOpening === true && record.blocked?.curable === true) return due(false)
     if (await this.#hasMessage(store, row, options)) return due(false)

@@ -6,7 +6,7 @@ import { StepwellError } from '../src/errors.ts'
 import { runId as legalRunId } from '../src/ids.ts'
 import { checkBatch, checkLimit, checkPage, hotEntry, staleReason } from '../src/store/batch.ts'
 import type { Batch, CommitAnswer, Page, RunRow, RunStore, Shelf, SideRow, StoredEntry, Table } from '../src/store/store.ts'
-import { inboxKey } from '../src/store/store.ts'
+import { earlier, inboxKey } from '../src/store/store.ts'
 import { type Database, type StoreName, type Turn, writeError } from './database.ts'
 import { type Group, groupEntries, lastOf, lastSeq, pack, unpack } from './idb-group.ts'
 
@@ -268,11 +268,12 @@ class IdbStore implements RunStore {
   }
 
   /** The row as it will be: the same object when it does not change, undefined when there is none. */
-  #nextRun({ groups, post = [], row }: Own, run: StoredRun | undefined, head: number): StoredRun | undefined {
+  #nextRun({ groups, post = [], row, wakeBy }: Own, run: StoredRun | undefined, head: number): StoredRun | undefined {
     if (row === undefined) {
       if (run === undefined || (post.length === 0 && (run.stop === undefined || groups.length === 0))) return run
-      const { stop, ...rest } = run
-      return { ...rest, inbox: run.inbox + post.length, ...(stop !== undefined && groups.length === 0 && { stop }) }
+      const { stop, wakeAt: before, ...rest } = run
+      const wakeAt = earlier(before ?? null, wakeBy)
+      return { ...rest, inbox: run.inbox + post.length, ...(wakeAt !== null && { wakeAt }), ...(stop !== undefined && groups.length === 0 && { stop }) }
     }
     const { epoch, wakeAt, record } = row
     const inbox = (run?.inbox ?? row.inbox ?? 0) + post.length

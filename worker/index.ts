@@ -4,6 +4,7 @@ import type { Hono } from 'hono'
 import type { Client } from '../src/client.ts'
 import type { ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
+import type { RunEnd } from '../src/engine/notice.ts'
 import type { Redact } from '../src/errors.ts'
 import { limits, type Limits } from '../src/limits.ts'
 import type { Authorize } from './authorize.ts'
@@ -14,6 +15,7 @@ import { type RunConfig, RunObject } from './run-object.ts'
 
 export { allowLocalhost } from './authorize.ts'
 export type { Action, Authorization, Authorize, AuthorizeRun } from './authorize.ts'
+export type { RunEnd } from '../src/engine/notice.ts'
 export type { RunObject } from './run-object.ts'
 
 type Intersection<U> = (U extends unknown ? (x: U) => void : never) extends (x: infer I) => void ? I : never
@@ -33,6 +35,12 @@ export interface EdgeOptions<Env extends object, W extends readonly AnyWorkflow[
    * the name of its field. In place of the default, `maskSecrets`; one that throws leaves nothing of the text.
    */
   readonly redact?: Redact
+  /**
+   * Told of the end of every run at least once: after it was committed, and again after a crash or when it has thrown, with a back-off
+   * that is stored, `limits.noticeTries` times. The pair of `end.id` and `end.generation` names an end. Keep it short: what takes long,
+   * or has to be done exactly once, is a workflow that it starts, with a token made of the two.
+   */
+  readonly onEnd?: (end: RunEnd, env: Env) => void | Promise<void>
   /** The name under which the worker exports `Run`. Default 'Run'. */
   readonly className?: string
   /** A Durable Object binding to that class, for configurations with `migrations`. Default: `exports` of wrangler.toml, no binding. */
@@ -62,7 +70,7 @@ export function edge<Env extends object, const W extends readonly AnyWorkflow[]>
   const known = registry(options.workflows)
   const all = limits(options.limits)
   const reach = (env: Env): EdgeReach => ({ registry: known, limits: all, namespace: () => findNamespace(env, options) })
-  const config: RunConfig<Env> = { registry: known, limits: all, services: (env) => options.services(env) as object, redact: options.redact }
+  const config: RunConfig<Env> = { registry: known, limits: all, services: (env) => options.services(env) as object, redact: options.redact, onEnd: options.onEnd }
   return {
     Run: class Run extends RunObject<Env> {
       constructor(ctx: DurableObjectState, env: Env) {

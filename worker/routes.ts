@@ -119,18 +119,27 @@ export function createRoutes<Env extends object>({ reach, authorize, bodyBytes, 
       const body = await readObject(c.req.raw, bodyBytes) ?? {}
       onlyFields(body, fields)
       const { run, principal } = await runOf(c, kind, query)
-      const id = fields.includes('id') ? body['id'] ?? c.req.header('idempotency-key') : undefined
+      const key = fields.includes('id') ? c.req.header('idempotency-key') : undefined
+      const id = body['id'] ?? key
+      if (key !== undefined && id !== key) throw new StepwellError('invalid_argument', 'the header Idempotency-Key and the field id are two different ids')
       const request = withoutUndefined({ kind, from: body['from'], id }) as ControlRequest
       return respond(c.req.raw, 200, await run.control(request, principal))
     })
   }
 
+  route('GET', '/v1/runs/:id/effects', async (c) => {
+    const { run } = await runOf(c, 'effects', readQuery(c.req.url, ['jurisdiction']))
+    return respond(c.req.raw, 200, { items: await run.effects() })
+  })
+
   route('POST', '/v1/runs/:id/effects/:seq/resolve', async (c) => {
     const query = readQuery(c.req.url, ['jurisdiction'])
     const body = await readObject(c.req.raw, bodyBytes) ?? {}
     onlyFields(body, ['decision', 'value'])
+    const text = c.req.param('seq') ?? ''
+    if (!/^\d{1,15}$/.test(text)) throw new StepwellError('invalid_argument', `${JSON.stringify(text.slice(0, 80))} is no sequence number`)
     const { run, principal } = await runOf(c, 'resolve', query)
-    const seq = Number(c.req.param('seq'))
+    const seq = Number(text)
     return respond(c.req.raw, 200, await run.control({ ...body, kind: 'resolve', seq } as ControlRequest, principal))
   })
 

@@ -6,7 +6,7 @@ import type { Status } from '../src/journal/record.ts'
 import type { RowWrite } from '../src/store/store.ts'
 
 /** Raised when a call changes its meaning: for minutes after a deploy the worker and the object may differ (platform fact 43). */
-export const PROTOCOL = 2
+export const PROTOCOL = 1
 
 export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: ErrorData }
 
@@ -42,6 +42,8 @@ export interface RunRpc {
   cancel(protocol: number, request: CancelRequest): Promise<Answer<CancelOutcome>>
   /** `request`: `{ request: ControlRequest, principal }`, encoded. Durable when it answers. */
   control(protocol: number, request: Transfer): Promise<Answer<ControlOutcome>>
+  /** A list of `EffectView`, encoded. */
+  effects(protocol: number): Promise<Answer<Transfer>>
   /** A `JournalPage`, encoded. */
   journal(protocol: number, options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<Answer<Transfer>>
   /** The lines of the export, each with its line feed. */

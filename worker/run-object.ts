@@ -7,6 +7,8 @@ import type { Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
+import { effectList } from '../src/engine/ledger.ts'
+import type { RunEnd } from '../src/engine/notice.ts'
 import { startRun } from '../src/engine/start.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import { exportRun } from '../src/journal/export.ts'
@@ -14,6 +16,7 @@ import { decodeRecord, isEnded, type RunRecord } from '../src/journal/record.ts'
 import { type LiveStepView, outcome, summary } from '../src/journal/summary.ts'
 import { journalPage } from '../src/journal/view.ts'
 import type { Limits } from '../src/limits.ts'
+import type { Bound } from '../src/store/bounded.ts'
 import type { RowWrite, RunRow } from '../src/store/store.ts'
 import { createHost, type EdgeHost } from './host.ts'
 import {
@@ -28,6 +31,7 @@ export interface RunConfig<Env> {
   readonly services: (env: Env) => object
   readonly limits: Limits
   readonly redact: Redact | undefined
+  readonly onEnd: ((end: RunEnd, env: Env) => void | Promise<void>) | undefined
 }
 
 /** Blobs that no start refers to go when nothing was added for so long. */
@@ -96,7 +100,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
 
   cancel(protocol: number, request: CancelRequest): Promise<Answer<CancelOutcome>> {
     return this.#answer(protocol, async (store) => {
-      const asked = await requestCancel(store, this.#host.now(), request)
+      const asked = await requestCancel(store, this.#host.now(), request, this.#bound())
       if (asked.outcome === 'ended') return asked
       // Still the same turn: whoever drives commits its first row, and with it an alarm, together with the message.
       this.#poke(store)
@@ -142,9 +146,17 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
   control(protocol: number, transfer: Transfer): Promise<Answer<ControlOutcome>> {
     return this.#answer(protocol, async (store) => {
       const { request, principal } = decode(await fromTransfer(transfer)) as { readonly request: ControlRequest; readonly principal: string | undefined }
-      const answer = await requestControl(store, this.#host.now(), request, principal)
+      const answer = await requestControl(store, this.#host.now(), request, principal, this.#bound())
       this.#poke(store)
       return answer
+    })
+  }
+
+  effects(protocol: number): Promise<Answer<Transfer>> {
+    return this.#answer(protocol, async (store) => {
+      const list = await effectList(store)
+      this.#touch(store)
+      return toTransfer(encode(list))
     })
   }
 
@@ -197,6 +209,10 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     if (!isDriving) this.#poke(store)
   }
 
+  #bound(): Bound {
+    return { ms: this.#config.limits.commitMs, timer: (ms, run) => this.#host.timer(ms, run) }
+  }
+
   /** Nothing ever started here: what there is are blobs that no start referred to in time. */
   async #sweep(store: SqliteStore): Promise<void> {
     try {
@@ -244,9 +260,11 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       this.#log('error', '`services` threw', cause)
       throw new StepwellError('host_misconfigured', '`services(env)` threw: correct it, or the environment that it reads', { cause })
     }
+    const { onEnd } = this.#config
     return (this.#driver = new Driver({
       store, host: this.#host, registry: this.#config.registry, services, limits: this.#config.limits, takesEpoch: false,
-      redact: this.#config.redact,
+      redact: this.#config.redact, ended: () => this.#tellWatchers(),
+      ...(onEnd === undefined ? undefined : { onEnd: (end) => onEnd(end, this.env) }),
     }))
   }
 
@@ -266,7 +284,6 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
 
   /** Whether somebody should drive this run now. */
   #isDue(store: SqliteStore, row: RunRow, { status, blocked }: RunRecord): boolean {
-    if (isEnded(status)) return false
     if (status === 'running' || status === 'cancelling' || status === 'undoing') return true
     if (row.wakeAt !== null && row.wakeAt <= this.#host.now()) return true
     if (status === 'blocked' && blocked?.curable === true && !this.#wasUnblocked) {
@@ -302,11 +319,15 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
   }
 
   async #after(store: SqliteStore, end: DriveEnd): Promise<void> {
-    for (const watcher of this.#watchers) watcher()
+    this.#tellWatchers()
     if (end.kind === 'unavailable') return this.#retry(store, end.error)
     this.#failures = 0
     if (end.kind === 'blocked') this.#wasUnblocked = true
     if (end.kind === 'superseded') this.#log('warn', 'another authority drives this run', undefined)
+  }
+
+  #tellWatchers(): void {
+    for (const watcher of this.#watchers) watcher()
   }
 
   /** Our own back-off. When not even the alarm can be set, the one of the last commit still stands. */

@@ -78,10 +78,11 @@ export const selectLast = 'SELECT seq, bytes FROM entry ORDER BY seq DESC LIMIT 
 
 export const selectRun = 'SELECT epoch, inbox, wake_at, record FROM run WHERE one = 1'
 export const selectStanding =
-  'SELECT epoch, inbox, record IS NULL AS empty, IFNULL((SELECT max(seq) FROM entry), 0) AS head FROM run WHERE one = 1'
+  'SELECT epoch, inbox, record IS NULL AS empty, IFNULL((SELECT max(seq) FROM entry), 0) AS head, wake_at FROM run WHERE one = 1'
 export const insertRun = 'INSERT INTO run (one, version, id, epoch, inbox, wake_at, record) VALUES (1, ?, ?, ?, ?, ?, ?)'
 export const updateRun = 'UPDATE run SET epoch = ?, wake_at = ?, record = ? WHERE one = 1'
 export const updateInbox = 'UPDATE run SET inbox = ? WHERE one = 1'
+export const updateInboxAndWake = 'UPDATE run SET inbox = ?, wake_at = ? WHERE one = 1'
 
 export const selectSide = 'SELECT value FROM side WHERE tab = ? AND key = ?'
 export const hasSide = 'SELECT 1 AS there FROM side WHERE tab = ? AND key = ?'

@@ -8,7 +8,7 @@ import { checkBatch, checkLimit, checkPage, hotEntry, type Standing, staleReason
 import type {
   Batch, CommitAnswer, Expect, Page, RunRow, RunStore, SideRow, StaleReason, StoredEntry, Table,
 } from '../src/store/store.ts'
-import { inboxKey } from '../src/store/store.ts'
+import { earlier, inboxKey } from '../src/store/store.ts'
 import * as sql from './sqlite-schema.ts'
 import type { SqliteStorage, SqlValue } from './sqlite-schema.ts'
 
@@ -65,6 +65,7 @@ const committed: CommitAnswer = Object.freeze({ kind: 'committed' })
 /** A row of `selectStanding`. `epoch` and `inbox` count only when the run has started. */
 interface Stored extends Standing {
   readonly isStarted: boolean
+  readonly wakeAt: number | null
 }
 
 /** What an object's alarm is set to; undefined when nobody here knows (a new instance, or a set that failed). Shared by all
@@ -244,7 +245,7 @@ class ObjectStore implements SqliteStore {
   }
 
   #write(batch: Batch, stored: Stored | undefined): readonly number[] {
-    const { entries = [], post = [], row } = batch
+    const { entries = [], post = [], row, wakeBy } = batch
     if (stored === undefined) for (const table of sql.createTables) this.#run(table)
     const before = stored?.isStarted === true ? stored.inbox : (row?.inbox ?? 0)
     const posted = post.map((_, i) => before + i + 1)
@@ -254,12 +255,15 @@ class ObjectStore implements SqliteStore {
       this.#run(sql.insertRun, sql.schemaVersion, this.runId, ...values)
     } else {
       if (row !== undefined) this.#run(sql.updateRun, row.epoch, row.wakeAt, row.record)
-      if (inbox !== stored.inbox) this.#run(sql.updateInbox, inbox)
+      if (wakeBy !== undefined) this.#run(sql.updateInboxAndWake, inbox, earlier(stored.wakeAt, wakeBy))
+      else if (inbox !== stored.inbox) this.#run(sql.updateInbox, inbox)
     }
     this.#writeEntries(entries, 0)
     this.#writeSide(batch)
     for (const [i, message] of post.entries()) this.#run(sql.putSide, 'inbox', inboxKey(before + i + 1), message)
     if (row !== undefined) this.#moveAlarm(row.wakeAt)
+    // The alarm may be nearer than the row says, and is then left alone: whoever set it looks at the inbox.
+    else if (wakeBy !== undefined && (typeof this.#alarm.at !== 'number' || this.#alarm.at > wakeBy)) this.#moveAlarm(earlier(stored?.wakeAt ?? null, wakeBy))
     return posted
   }
 
@@ -292,8 +296,8 @@ class ObjectStore implements SqliteStore {
   #standing(): Stored | undefined {
     const row = this.#rows(sql.selectStanding)[0]
     if (row === undefined) return undefined
-    const [epoch, inbox, empty, head] = row
-    return { epoch: epoch as number, inbox: inbox as number, isStarted: empty === 0, head: head as number }
+    const [epoch, inbox, empty, head, wakeAt] = row
+    return { epoch: epoch as number, inbox: inbox as number, isStarted: empty === 0, head: head as number, wakeAt: wakeAt as number | null }
   }
 
   /**

@@ -8,6 +8,7 @@ import type { Entry } from '../journal/entry.ts'
 import type { Limits } from '../limits.ts'
 import type { AttemptInit, StepCall } from './attempt.ts'
 import type { EffectPart } from './effect.ts'
+import type { NotePart } from './once.ts'
 import { type CallKind, checkName, declaredInput, fingerprint, type Scope } from './key.ts'
 import { type Retry, retryOf } from './retry.ts'
 
@@ -29,6 +30,8 @@ export interface Pending {
   /** Of steps and effects. */
   readonly step: StepPart | undefined
   readonly effect?: EffectPart | undefined
+  /** Of what asks the ledger, or notes something in it. */
+  readonly note?: NotePart | undefined
   /** Of a sleep, as asked for: the due time, computed when it is first stored. */
   readonly until: ((now: number) => number) | undefined
 }
@@ -116,9 +119,11 @@ function hash53(bytes: Uint8Array): number {
 }
 
 /** What the journal says about a call that has no outcome yet. Answers false when the call is another one than was recorded. */
-export function applyNote(call: Pending, note: Entry): boolean {
+export function applyNote(call: Pending, note: Entry, generation: number): boolean {
   if (!same(call.fingerprint, note.fingerprint as Uint8Array)) return false
   if (note.kind === 'attempt_failed' && call.step !== undefined) {
+    // A new generation has a budget of its own.
+    if (note.generation !== generation) return true
     call.step.attempt = note.attempt + 1
   }
   call.due = note.due

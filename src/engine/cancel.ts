@@ -1,16 +1,18 @@
 // Asking a run to stop: a durable message in its inbox. Only the driver that owns the run moves it to its end (G21, B-002).
 
 import type { CancelOptions, CancelOutcome } from '../client.ts'
-import { decode, encode } from '../codec.ts'
+import { decode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
 import { decodeRecord, isEnded, type Message } from '../journal/record.ts'
+import type { Bound } from '../store/bounded.ts'
 import type { RunStore } from '../store/store.ts'
+import { notFound, post } from './post.ts'
 
 /**
  * Posts the request; durable when it resolves. The caller then pokes the driver, and reads the outcome with `cancelOutcome`.
  * Throws `run_not_found`.
  */
-export async function requestCancel(store: RunStore, now: number, options: CancelOptions & { principal?: string } = {}): Promise<CancelOutcome> {
+export async function requestCancel(store: RunStore, now: number, options: CancelOptions & { principal?: string } = {}, bound?: Bound): Promise<CancelOutcome> {
   if (options.reason !== undefined && (typeof options.reason !== 'string' || options.reason.length > 1024)) {
     throw new StepwellError('invalid_argument', 'the reason of a cancel is a string of at most 1024 characters')
   }
@@ -26,13 +28,8 @@ export async function requestCancel(store: RunStore, now: number, options: Cance
     ...(options.principal === undefined ? undefined : { principal: options.principal }),
     ...(options.undo === true ? { undo: true } : undefined),
   }
-  for (let attempt = 1; ; attempt++) {
-    const answer = await store.commit({ expect: { kind: 'exists' }, post: [encode(message)], durability: 'strict' })
-    if (answer.kind === 'committed') return { outcome: 'requested', status: before.status }
-    if (answer.kind === 'stale') throw notFound(store)
-    // A request that is posted twice is one request.
-    if (attempt >= 3) throw new StepwellError('store_unavailable', `run ${store.runId}: the cancel could not be stored`, { cause: answer.error })
-  }
+  await post(store, now, message, bound)
+  return { outcome: 'requested', status: before.status }
 }
 
 /** What has become of the run after a request. */
@@ -41,8 +38,4 @@ export async function cancelOutcome(store: RunStore): Promise<CancelOutcome> {
   if (row === undefined) throw notFound(store)
   const { status } = decodeRecord(row)
   return isEnded(status) ? { outcome: 'ended', status } : { outcome: 'requested', status }
-}
-
-function notFound(store: RunStore): StepwellError {
-  return new StepwellError('run_not_found', `there is no run ${store.runId}`, { details: { runId: store.runId } })
 }

@@ -1,12 +1,13 @@
 // The ctx object: every method is one engine call, or plain promise logic over branches that have their own ctx.
 
-import type { At, Branches, Ctx, EffectOptions, RunInfo, Settled, StepOptions } from '../context.ts'
+import type { At, Branches, Ctx, EffectOptions, OnceOptions, RunInfo, Settled, StepOptions } from '../context.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { StepwellError } from '../errors.ts'
 import { hashParts, hex } from '../hash.ts'
 import { sleepCall, stepCall } from './call.ts'
 import { effectCall } from './effect.ts'
 import { checkName, Scope } from './key.ts'
+import { hasEffectCall, onceCall, recordEffectCall } from './once.ts'
 import type { Pass } from './pass.ts'
 
 type AnyFn = (ctx: Ctx, ...rest: never[]) => unknown
@@ -191,6 +192,27 @@ class Context {
     return this.#call(`effect "${String(name)}"`, () => {
       const { limits, host, start } = this.#pass.init
       return effectCall(limits, this.#scope, this.#pass.uses, host.name, start.incarnation, name, run, options)
+    })
+  }
+
+  once(key: string, run: unknown, options?: OnceOptions<{}, At, unknown>): Promise<unknown> {
+    return this.#call(`once "${String(key)}"`, () => {
+      const { limits, host, start } = this.#pass.init
+      return onceCall(limits, this.#scope, host.name, start.incarnation, key, run, options)
+    })
+  }
+
+  hasEffect(key: string): Promise<unknown> {
+    return this.#call(`hasEffect "${String(key)}"`, () => {
+      const { limits, start } = this.#pass.init
+      return hasEffectCall(limits, this.#scope, start.incarnation, key)
+    })
+  }
+
+  recordEffect(key: string, status: string, details?: unknown): Promise<unknown> {
+    return this.#call(`recordEffect "${String(key)}"`, () => {
+      const { limits, start } = this.#pass.init
+      return recordEffectCall(limits, this.#scope, start.incarnation, key, status, details)
     })
   }
 

@@ -2,35 +2,41 @@
 // run acts on them (G3); here they are checked against what is stored, so that a refused one writes nothing.
 
 import type { ControlOutcome, ControlRequest } from '../client.ts'
-import { canonicalBytes, decode, encode } from '../codec.ts'
+import { canonicalBytes, decode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
 import { decodeEntry, type Entry, same } from '../journal/entry.ts'
 import { before, type Range } from '../journal/cursor.ts'
 import { decodeRecord, isEnded, type Message, type RunRecord } from '../journal/record.ts'
+import type { Bound } from '../store/bounded.ts'
 import type { RunStore } from '../store/store.ts'
-import type { Decided } from './effects.ts'
+import type { Decided } from './ambiguity.ts'
+import { notFound, post } from './post.ts'
 
 /**
  * Posts what was asked; durable when it resolves. The caller then pokes the driver. Repeats are harmless. Throws `run_not_found`,
  * `already_ended` (a cancelled run stays cancelled), `not_ended` (a retry of what has not failed), `nothing_to_resolve`,
  * `already_resolved` (another decision was made), `invalid_argument`: nothing written.
  */
-export async function requestControl(store: RunStore, now: number, request: ControlRequest, principal?: string): Promise<ControlOutcome> {
+export async function requestControl(store: RunStore, now: number, request: ControlRequest, principal?: string, bound?: Bound): Promise<ControlOutcome> {
   const row = await store.read()
   if (row === undefined) throw notFound(store)
   const record = decodeRecord(row)
   const { status } = record
   const waiting = await messagesOf(store)
   const who = principal === undefined ? { at: now } : { at: now, principal }
+  const posted = async (message: Message): Promise<ControlOutcome> => {
+    await post(store, now, message, bound)
+    return { outcome: 'requested', status }
+  }
   switch (request.kind) {
     case 'pause':
       if (isEnded(status)) return { outcome: 'ended', status }
       if (request.kind === lastSwitch(waiting, record)) return { outcome: 'already_requested', status }
-      return post(store, { kind: 'pause', ...who }, status)
+      return posted({ kind: 'pause', ...who })
     case 'resume':
       if (isEnded(status)) return { outcome: 'ended', status }
       if (request.kind === lastSwitch(waiting, record)) return { outcome: 'not_paused', status }
-      return post(store, { kind: 'resume', ...who }, status)
+      return posted({ kind: 'resume', ...who })
     case 'restart': case 'retry': {
       const { id } = request
       if (id !== undefined && (typeof id !== 'string' || id.length === 0 || id.length > 128)) throw new StepwellError('invalid_argument', 'the id of a restart is a string of 1 to 128 characters')
@@ -39,10 +45,10 @@ export async function requestControl(store: RunStore, now: number, request: Cont
       if (status === 'cancelled') throw new StepwellError('already_ended', `run ${store.runId} was cancelled, and stays so: start another`)
       if (request.kind === 'retry' && status !== 'failed') throw new StepwellError('not_ended', `run ${store.runId} has not failed: it is ${status}`)
       const inherited = await past(store, record, request)
-      return post(store, {
+      return posted({
         kind: 'restart', because: request.kind, generation: record.generation, inherited, ...who, ...(id === undefined ? undefined : { id }),
         ...(request.kind === 'restart' && request.from !== undefined ? { from: request.from } : undefined),
-      }, status)
+      })
     }
     case 'resolve': {
       const { seq, decision } = request
@@ -60,21 +66,10 @@ export async function requestControl(store: RunStore, now: number, request: Cont
         if (word !== undefined) throw new StepwellError('already_resolved', `entry ${seq} of run ${store.runId} is decided already: ${word}`, { details: { decision: word } })
         throw new StepwellError('nothing_to_resolve', `run ${store.runId} waits for no decision about entry ${seq}`, { details: { seq } })
       }
-      return post(store, { kind: 'resolve', seq, decision, ...who, ...('value' in request ? { value: valueOf(request) } : undefined) }, status)
+      return posted({ kind: 'resolve', seq, decision, ...who, ...('value' in request ? { value: valueOf(request) } : undefined) })
     }
     default:
       throw new StepwellError('invalid_argument', `there is no request ${JSON.stringify((request as { kind: unknown }).kind)}`)
-  }
-}
-
-async function post(store: RunStore, message: Message, status: RunRecord['status']): Promise<ControlOutcome> {
-  const bytes = encode(message)
-  for (let attempt = 1; ; attempt++) {
-    const answer = await store.commit({ expect: { kind: 'exists' }, post: [bytes], durability: 'strict' })
-    if (answer.kind === 'committed') return { outcome: 'requested', status }
-    if (answer.kind === 'stale') throw notFound(store)
-    // Each of these may be there twice: the driver acts on the first.
-    if (attempt >= 3) throw new StepwellError('store_unavailable', `run ${store.runId}: the request could not be stored`, { cause: answer.error })
   }
 }
 
@@ -158,8 +153,4 @@ async function* entriesOf(store: RunStore, ranges: readonly Range[]): AsyncItera
       if (page.length < limit) break
     }
   }
-}
-
-function notFound(store: RunStore): StepwellError {
-  return new StepwellError('run_not_found', `there is no run ${store.runId}`, { details: { runId: store.runId } })
 }

@@ -9,9 +9,10 @@ import { type Blocked, type CancelPayload, decodeRecord, type GenerationPayload,
 import { Superseded, Writer } from '../journal/writer.ts'
 import { decode, encode } from '../codec.ts'
 import type { Limits } from '../limits.ts'
-import { isPromise, type MaybePromise, type RunRow, type RunStore } from '../store/store.ts'
+import { earlier, isPromise, type MaybePromise, type RunRow, type RunStore } from '../store/store.ts'
 import { Attempts, type Progress } from './attempt.ts'
 import { Live } from './live.ts'
+import { ending, notices, type OnEnd, outboxAt, tell, type Telling } from './notice.ts'
 import { fromPayload } from './outcome.ts'
 import { Pass, type PassEnd } from './pass.ts'
 import { rebuild } from './rebuild.ts'
@@ -30,11 +31,16 @@ export interface DriverInit {
   readonly redact?: Redact | undefined
   /** Something that a watcher may want to see has changed: entries were committed, progress was made, the drive is over. */
   readonly changed?: () => void
+  /** Told of the end of every run at least once, after it was committed (G24). */
+  readonly onEnd?: OnEnd | undefined
+  /** The run has ended, and whoever waits for that need not wait until its end was told as well. */
+  readonly ended?: () => void
 }
 
 export type DriveEnd =
   | { readonly kind: 'absent' }
-  | { readonly kind: 'ended'; readonly status: RunRecord['status'] }
+  /** `wakeAt`: when its end is told again, if it was not heard. */
+  | { readonly kind: 'ended'; readonly status: RunRecord['status']; readonly wakeAt?: number }
   /** Nothing to do before `wakeAt` (null: before a message comes). */
   | { readonly kind: 'parked'; readonly wakeAt: number | null }
   | { readonly kind: 'blocked'; readonly blocked: Blocked; readonly wakeAt: number | null }
@@ -68,6 +74,7 @@ export class Driver {
   #isStopped = false
   /** A message came while no pass was there to be poked. */
   #isPoked = false
+  readonly #stopped = Promise.withResolvers<void>()
 
   constructor(init: DriverInit) {
     this.#init = init
@@ -108,6 +115,7 @@ export class Driver {
   /** Stops at once, as a crash would, but without leaving timers behind. Live attempts are aborted. */
   async stop(): Promise<void> {
     this.#isStopped = true
+    this.#stopped.resolve()
     this.#pass?.stop()
     this.#attempts.abandon(new StepwellError('cancelled', 'this host was closed; the run goes on when it is opened again'))
     await this.#driving
@@ -142,7 +150,7 @@ export class Driver {
         const end = await this.#once()
         if (end !== 'again') {
           // A message that came after the pass read the inbox and before it was over.
-          if (this.#isPoked && (end.kind === 'parked' || end.kind === 'blocked') && !this.#isStopped) continue
+          if (this.#isPoked && (end.kind === 'parked' || end.kind === 'blocked' || end.kind === 'ended') && !this.#isStopped) continue
           return end
         }
       }
@@ -182,36 +190,52 @@ export class Driver {
     const hasMessage = messages.length > 0
     const isCancelled = record.status === 'cancelled' || (!isEnded(record.status) && messages.some(({ kind }) => kind === 'cancel'))
     if (!isCancelled && messages.some(({ kind }) => kind === 'restart')) return this.#restart(row, record)
-    if (isEnded(record.status)) return { kind: 'ended', status: record.status }
     const now = host.now()
+    if (isEnded(record.status)) {
+      if (!hasMessage && (row.wakeAt === null || row.wakeAt > now)) return { kind: 'ended', status: record.status, ...(row.wakeAt === null ? undefined : { wakeAt: row.wakeAt }) }
+      return this.#tell(this.#state(row, record, registry.get(record.workflow), await store.last()))
+    }
+    if (record.generation > 1 && this.#init.onEnd !== undefined) {
+      // The end of a generation before may still have to be told.
+      const outbox = await notices(store)
+      if (outbox.some(({ notice }) => !notice.isDead && notice.next <= now)) {
+        const state = this.#state(row, record, registry.get(record.workflow), await store.last())
+        if (await tell(state, this.#telling(state)) === 'stopped') return { kind: 'stopped' }
+        return 'again'
+      }
+    }
     const isDue = hasMessage || this.#attempts.late.length > 0 || (row.wakeAt !== null && row.wakeAt <= now)
     if (record.status === 'blocked' && record.blocked?.curable === false && !isDue) {
       return { kind: 'blocked', blocked: record.blocked, wakeAt: row.wakeAt }
     }
-    if (record.paused !== undefined && !hasMessage && this.#attempts.live.size === 0) return { kind: 'parked', wakeAt: null }
-    if (record.status === 'queued' && row.wakeAt !== null && row.wakeAt > now && !hasMessage) return { kind: 'parked', wakeAt: row.wakeAt }
-
+    const isPaused = record.paused !== undefined && !hasMessage && this.#attempts.live.size === 0
+    const isEarlyStart = record.status === 'queued' && !hasMessage && record.notBefore !== undefined && record.notBefore > now
     const definition = registry.get(record.workflow)
     const last = await store.last()
     const state = this.#state(row, record, definition, last)
+    if (isPaused || isEarlyStart) {
+      const wakeAt = earlier(isPaused ? null : record.notBefore ?? null, await this.#outboxAt(record))
+      // Woken for a message that was decided already: never again for the same.
+      if (row.wakeAt === wakeAt) return { kind: 'parked', wakeAt }
+      const answer = await state.commit([], { inbox: row.inbox, change: { record: {}, wakeAt, mark: false } })
+      return answer.kind === 'committed' ? { kind: 'parked', wakeAt } : 'again'
+    }
+    state.outboxAt = await this.#outboxAt(record)
     try {
       const status = await rebuild(state, last)
-      if (status !== undefined) return { kind: 'ended', status }
+      if (status !== undefined) return this.#tell(state)
     } catch (error) {
       if (isStepwellError(error) && error.kind === 'integrity') return this.#block(state, error)
       throw error
     }
-    if (definition === undefined) {
-      return this.#block(state, new StepwellError('not_registered', `this host knows no workflow named ${record.workflow}`))
-    }
-    if (!knowsVersion(definition, record.version)) {
-      return this.#block(state, new StepwellError('unknown_version',
-        `run ${store.runId} was started at version ${record.version} of ${record.workflow}; this host has version ${definition.version} and replays ${definition.replays.join(', ') || 'no other'}`))
-    }
+    const wrong = misfit(definition, record, store.runId)
+    if (definition === undefined || wrong !== undefined) return this.#block(state, wrong as StepwellError)
     const seq = last?.seq ?? 0
     // Looked at before its time, a parked run has nothing to do, and that is no lack of progress.
     const isEarly = record.status === 'waiting' && row.wakeAt !== null && row.wakeAt > now
-    const wakes = seq > record.wokenSeq || record.status === 'blocked' ? 1 : isEarly ? record.wakes : record.wakes + 1
+    // A message is a reason to be woken, once: whoever posts one need not add an entry.
+    const isNews = seq > record.wokenSeq || row.inbox > record.wokenInbox
+    const wakes = isNews || record.status === 'blocked' ? 1 : isEarly ? record.wakes : record.wakes + 1
     if (wakes > this.#init.limits.wakes) {
       return this.#block(state, new StepwellError('no_progress', `run ${store.runId} was woken ${wakes - 1} times and added no entry`, {
         details: { limit: 'wakes', measured: wakes, allowed: this.#init.limits.wakes },
@@ -220,7 +244,7 @@ export class Driver {
     const before = this.#writer
     const taken = state.commit([], {
       change: {
-        record: { status: record.paused !== undefined ? 'paused' : record.status === 'cancelling' || record.status === 'undoing' ? record.status : 'running', wakes, wokenSeq: seq, blocked: undefined, waitingFor: [] },
+        record: { status: record.paused !== undefined ? 'paused' : record.status === 'cancelling' || record.status === 'undoing' ? record.status : 'running', wakes, wokenSeq: seq, wokenInbox: row.inbox, blocked: undefined, waitingFor: [] },
         wakeAt: now + this.#recoveryMs(wakes),
         epoch: this.#init.takesEpoch ? row.epoch + 1 : row.epoch,
         mark: false,
@@ -241,7 +265,7 @@ export class Driver {
     const { store, host, limits } = this.#init
     let end: PassEnd
     try {
-      const start = await this.#startOf(store)
+      const start = await startOf(store)
       const { record } = state
       const cursor = new Cursor(store, [...record.inherited, { from: record.generationSeq, to: Infinity }], record.head, limits.pageEntries)
       const filled = cursor.fill()
@@ -267,7 +291,7 @@ export class Driver {
       throw error
     }
     switch (end.kind) {
-      case 'ended': return { kind: 'ended', status: state.record.status }
+      case 'ended': return this.#tell(state)
       case 'parked': return state.record.status === 'blocked' && state.record.blocked !== undefined
         ? { kind: 'blocked', blocked: state.record.blocked, wakeAt: end.wakeAt }
         : { kind: 'parked', wakeAt: end.wakeAt }
@@ -280,10 +304,30 @@ export class Driver {
     }
   }
 
-  async #startOf(store: RunStore): Promise<StartPayload> {
-    const [first] = await store.entries(0, 1)
-    if (first === undefined || first.seq !== 1) throw new StepwellError('corrupt_entry', 'entry 1 of the journal is missing', { details: { seq: 1 } })
-    return await fromPayload(store, decodeEntry(1, first.bytes, GENESIS)) as StartPayload
+  /** The run has ended: its end is told, and whatever else waits in its inbox is looked at. */
+  async #tell(state: RunState): Promise<DriveEnd | 'again'> {
+    if (state.owed !== undefined) this.#init.ended?.()
+    // Nothing to tell and nothing to set back, as for nearly every run.
+    else if (state.wakeAt === null && state.inboxSeen === 0) return { kind: 'ended', status: state.record.status }
+    const end = await tell(state, this.#telling(state))
+    if (end === 'again') return end
+    if (end === 'stopped') return { kind: 'stopped' }
+    return { kind: 'ended', status: state.record.status, ...(state.wakeAt === null ? undefined : { wakeAt: state.wakeAt }) }
+  }
+
+  #telling({ owed, writer, record }: RunState): Telling {
+    return {
+      onEnd: this.#init.onEnd, redact: this.#redact, stopped: this.#stopped.promise, isStopped: () => this.#isStopped,
+      // Whoever has just ended the run holds it; and what runs of one that goes on writes under the epoch that it has.
+      epoch: this.#init.takesEpoch && owed === undefined && isEnded(record.status) ? writer.epoch + 1 : writer.epoch,
+    }
+  }
+
+  /** When a notice of a generation before is due. */
+  async #outboxAt({ generation }: RunRecord): Promise<number | undefined> {
+    if (generation === 1) return undefined
+    const alive = (await notices(this.#init.store)).map(({ notice }) => notice).filter(({ isDead }) => !isDead)
+    return outboxAt(alive, this.#init.onEnd, this.#init.host.now())
   }
 
   /** G9: blocked by default; under `restart` the next generation begins, a bounded number of times. */
@@ -338,7 +382,7 @@ export class Driver {
       change: {
         record: {
           generation, generationSeq: state.writer.head.seq + 1, inherited: message.inherited, patches: message.inherited.length === 0 ? [] : record.patches,
-          status: 'running', blocked: undefined, paused: undefined, endedAt: undefined, lastSeq: undefined, waitingFor: [], wakes: 0,
+          status: 'running', blocked: undefined, paused: undefined, endedAt: undefined, expiresAt: undefined, lastSeq: undefined, notBefore: undefined, waitingFor: [], wakes: 0,
           restartId: message.id ?? record.restartId,
         },
         wakeAt: host.now() + limits.recoveryMs, epoch, mark: false,
@@ -348,23 +392,25 @@ export class Driver {
     return 'again'
   }
 
-  async #block(state: RunState, error: StepwellError): Promise<DriveEnd> {
+  async #block(state: RunState, error: StepwellError): Promise<DriveEnd | 'again'> {
     const { host, store } = this.#init
     this.#attempts.abandon(error, ({ role }) => role !== 'effect')
     // What the pass had read and not committed is still to be decided.
     state.decided = []
     const canCancel = error.kind !== 'integrity' || error.code === 'divergence'
-    if (canCancel && await cancelBlocked(state)) return { kind: 'ended', status: 'cancelled' }
+    if (canCancel && await cancelBlocked(state)) return this.#tell(state)
     const tries = state.blockedBefore?.code === error.code ? state.blockedBefore.tries + 1 : 1
     const blocked = blockedBy(error, tries, this.#redact)
     // A deploy may cure it, and a run that nobody touches must notice the deploy: it is looked at again, ever more rarely.
     const wakeAt = blocked.curable ? host.now() + Math.min(24 * 3_600_000, 60_000 * 4 ** Math.min(tries - 1, 8)) : null
     host.log({ level: 'error', runId: store.runId, message: `blocked (${blocked.code}): ${blocked.message}` })
     const answer = await state.commit([], {
-      ...(canCancel ? { inbox: state.inboxSeen } : undefined),
+      inbox: state.inboxSeen,
       change: { record: { status: 'blocked', blocked, waitingFor: [] }, wakeAt, mark: false },
     })
-    return answer.kind === 'committed' ? { kind: 'blocked', blocked, wakeAt } : this.#block(state, error)
+    if (answer.kind === 'committed') return { kind: 'blocked', blocked, wakeAt: state.wakeAt }
+    // Somebody has asked for something. What a run that can't go on does not answer waits until it can.
+    return (await state.messages()).some(({ message }) => message.kind === 'restart') ? 'again' : this.#block(state, error)
   }
 
   #recoveryMs(wakes: number): number {
@@ -381,9 +427,26 @@ export class Driver {
     }, row.epoch, record.generation, head, claimed.at)
     return new RunState({
       store, host, limits, writer, definition: definition as AnyWorkflow, redact: this.#redact, record, wakeAt: row.wakeAt, inbox: row.inbox,
+      isNoticed: this.#init.onEnd !== undefined,
       committed: (entries: readonly Entry[]) => { if (entries.length > 0) this.#changed() },
     })
   }
+}
+
+/** What a run was started with. Throws `corrupt_entry`. */
+export async function startOf(store: RunStore): Promise<StartPayload> {
+  const [first] = await store.entries(0, 1)
+  if (first === undefined || first.seq !== 1) throw new StepwellError('corrupt_entry', 'entry 1 of the journal is missing', { details: { seq: 1 } })
+  return await fromPayload(store, decodeEntry(1, first.bytes, GENESIS)) as StartPayload
+}
+
+/** Why this definition may not drive this run, or undefined. */
+export function misfit(definition: AnyWorkflow | undefined, record: RunRecord, runId: string): StepwellError | undefined {
+  const { workflow, version } = record
+  if (definition === undefined || definition.name !== workflow) return new StepwellError('not_registered', `this host knows no workflow named ${workflow}`)
+  if (knowsVersion(definition, version)) return undefined
+  return new StepwellError('unknown_version',
+    `run ${runId} was started at version ${version} of ${workflow}; this host has version ${definition.version} and replays ${definition.replays.join(', ') || 'no other'}`)
 }
 
 /** Of an entry that was not verified yet. One that cannot even be parsed is named when the pass reads it; nothing is appended before. */
@@ -406,14 +469,16 @@ async function cancelBlocked(state: RunState): Promise<boolean> {
     ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), graceUntil: now,
   }
   const error = new StepwellError('cancelled', reason === undefined ? 'the run was cancelled' : `the run was cancelled: ${reason}`)
+  const end = ending(state, { status: 'cancelled', seq: state.writer.head.seq + 2, principal })
   const answer = await state.commit([
     { kind: 'cancel_requested', calls: 0, due: now, payload: encode(payload) },
     { kind: 'run_cancelled', calls: 0, payload: encode(error) },
   ], {
-    take: messages.map(({ number }) => number), durability: 'strict',
-    change: { record: { status: 'cancelled', endedAt: now, waitingFor: [], blocked: undefined, lastSeq: state.writer.head.seq + 2 }, wakeAt: null, mark: false },
+    take: messages.map(({ number }) => number), durability: 'strict', inbox: state.inboxSeen, rows: end.rows, change: { ...end.change, mark: false },
   })
-  return answer.kind === 'committed'
+  if (answer.kind !== 'committed') return cancelBlocked(state)
+  end.committed()
+  return true
 }
 
 const curable: ReadonlySet<string> = new Set(['not_registered', 'unknown_version', 'workflow_bug', 'divergence', 'foreign_await', 'format_too_new', 'unsupported_entry'])

@@ -2,10 +2,10 @@
 
 import { encode } from '../codec.ts'
 import { isStepwellError, redactError, StepwellError } from '../errors.ts'
-import type { RunRecord } from '../journal/record.ts'
 import type { Draft } from '../journal/writer.ts'
 import { validate } from '../schema.ts'
 import type { Live } from './live.ts'
+import { ending, type RunEnd } from './notice.ts'
 import { describe, toPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
 
@@ -27,28 +27,32 @@ export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
   attempts.abandon(winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'))
   const terminal = await terminalOf(pass, live)
   const drafts = pass.winding?.isCommitted === false ? [pass.winding.draft as Draft, terminal.draft] : [terminal.draft]
+  if (state.inboxSeen > 0) await decideAll(live)
+  const principal = winding?.cause === 'cancel_requested' ? winding.payload.principal : undefined
   for (;;) {
     if (pass.isDead) return { kind: 'stopped' }
+    const end = ending(state, { status: terminal.status, seq: state.writer.head.seq + drafts.length, principal })
     const answer = await state.commit(drafts, {
-      durability: 'strict', inbox: state.inboxSeen,
+      durability: 'strict', inbox: state.inboxSeen, take: state.decided, rows: end.rows, change: end.change,
       ...(terminal.require === undefined ? undefined : { require: terminal.require }),
-      change: {
-        record: {
-          status: terminal.status, endedAt: state.host.now(), waitingFor: [], blocked: undefined,
-          lastSeq: state.writer.head.seq + drafts.length,
-        },
-        wakeAt: null, mark: true,
-      },
     })
-    if (answer.kind === 'committed') return { kind: 'ended' }
-    for (const { number } of await state.messages()) state.decided.push(number)
+    if (answer.kind === 'committed') {
+      end.committed()
+      return { kind: 'ended' }
+    }
+    await decideAll(live)
   }
 }
 
-async function terminalOf(pass: Pass, live: Live): Promise<{ draft: Draft; status: RunRecord['status']; require?: Awaited<ReturnType<typeof toPayload>>['require'] }> {
+/** Whatever was asked of this generation is decided by its end. A restart is asked of the run. */
+async function decideAll({ state }: Live): Promise<void> {
+  for (const { number, message } of await state.messages()) if (message.kind !== 'restart') state.decided.push(number)
+}
+
+async function terminalOf(pass: Pass, live: Live): Promise<{ draft: Draft; status: RunEnd['status']; require?: Awaited<ReturnType<typeof toPayload>>['require'] }> {
   const { state } = live
   const { winding, ended } = pass
-  const failed = (error: unknown): { draft: Draft; status: RunRecord['status'] } => ({
+  const failed = (error: unknown): { draft: Draft; status: RunEnd['status'] } => ({
     draft: { kind: 'run_failed', calls: pass.calls, payload: encode(redactError(asError(error), state.redact)) }, status: 'failed',
   })
   if (winding?.cause === 'cancel_requested') {

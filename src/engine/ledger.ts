@@ -1,10 +1,12 @@
 // The effect ledger: what has become of each effect of a run, found by its idempotency key in every later generation (G15). A
 // projection of the journal: each row is written in the commit of the entry that it tells of.
 
+import type { EffectView } from '../client.ts'
 import { decode, encode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
 import type { RowWrite, RunStore } from '../store/store.ts'
 import type { EffectKind } from './key.ts'
+import { notFound } from './post.ts'
 
 /**
  * `in_progress`: intended, and no outcome is known. `ambiguous`: the same, and nobody is at it any more. `done`: it happened, its
@@ -71,14 +73,30 @@ export async function readLedger(store: RunStore, base: string): Promise<LedgerR
   return bytes === undefined ? undefined : decode(bytes) as LedgerRow
 }
 
-/** All rows, for an account of a run: in no order that means anything. */
+/** What `ctx.recordEffect` has written, in the same table. */
+export const RECORD = 'record:'
+
+/** All rows of effects, for an account of a run: in no order that means anything. */
 export async function ledgerRows(store: RunStore): Promise<readonly { readonly base: string; readonly row: LedgerRow }[]> {
   const found: { base: string; row: LedgerRow }[] = []
   for (let after = ''; ;) {
     const page = await store.rows('effect', { after, limit: 100 })
-    for (const { key, value } of page) found.push({ base: key, row: decode(value) as LedgerRow })
+    for (const { key, value } of page) if (!key.startsWith(RECORD)) found.push({ base: key, row: decode(value) as LedgerRow })
     const last = page.at(-1)
     if (last === undefined || page.length < 100) return found
     after = last.key
+  }
+}
+
+/** What `effects()` shows: the ledger without a value, in the order of the intents. Throws `run_not_found`. */
+export async function effectList(store: RunStore): Promise<readonly EffectView[]> {
+  if (await store.read() === undefined) throw notFound(store)
+  return (await ledgerRows(store)).map(({ row }) => viewOf(row)).sort((a, b) => (a.seq ?? 0) - (b.seq ?? 0) || (a.key < b.key ? -1 : 1))
+}
+
+function viewOf({ key, kind, status, generation, intent, outcome, hasUndo, undos, decision, updatedAt }: LedgerRow): EffectView {
+  return {
+    seq: intent?.seq, key, kind, status, generation, attempt: intent?.attempt, intendedAt: intent?.at, startBy: intent?.startBy, until: intent?.until,
+    outcome, hasUndo, undos, ...(decision === undefined ? undefined : { decision }), updatedAt,
   }
 }

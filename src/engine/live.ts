@@ -12,6 +12,7 @@ import type { Attempt, Attempts } from './attempt.ts'
 import type { Pending, StepPart } from './call.ts'
 import { Effects } from './effects.ts'
 import { bugOf, finish } from './finish.ts'
+import { answerNote } from './once.ts'
 import { describe, encodeInline, lendInline, offload } from './outcome.ts'
 import type { Next, Pass, PassEnd } from './pass.ts'
 import { nextDelay } from './retry.ts'
@@ -25,6 +26,8 @@ export interface Winding {
   /** False while it was delivered and is not committed: with nothing to clean up it shares one commit with the end. */
   readonly isCommitted: boolean
   readonly draft: Draft | undefined
+  /** The messages that asked for it: they go in the commit of its entry, never before. */
+  readonly take: readonly number[]
 }
 
 export interface PromptOutcome {
@@ -73,6 +76,8 @@ export class Live {
   /** Calls that wait for a time: sleeps, and steps between two attempts. */
   readonly timed: Set<Pending> = new Set()
   #unstored: Pending[] = []
+  /** Questions to the ledger of effects. */
+  #notes: Pending[] = []
   #effects: Effects | undefined
   #pausing: { readonly number: number; readonly message: Message } | undefined
   #resolved = new Set<number>()
@@ -80,6 +85,7 @@ export class Live {
   #patches: string[] = []
   readonly #unpatched = new Set<string>()
   #cancel: { reason?: string; principal?: string; undo?: boolean } | undefined
+  #cancels: number[] = []
 
   constructor(state: RunState, attempts: Attempts) {
     this.state = state
@@ -96,6 +102,10 @@ export class Live {
   begin(call: Pending): void {
     if (call.effect !== undefined) {
       this.#effects?.begin(call)
+      return
+    }
+    if (call.note !== undefined) {
+      this.#notes.push(call)
       return
     }
     const now = this.state.host.now()
@@ -132,7 +142,7 @@ export class Live {
   promptOutcome(pass: Pass): PromptOutcome | undefined {
     const { settled } = this.attempts
     const attempt = settled[0]
-    if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.#patches.length > 0 || this.timed.size > 0) return undefined
+    if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.#notes.length > 0 || this.#patches.length > 0 || this.timed.size > 0) return undefined
     const call = pass.outstanding.get(attempt.key)
     if (call?.step === undefined || call.effect !== undefined || attempt.role !== 'step' || attempt.outcome?.ok !== true) return undefined
     // What it staged is committed with its outcome, which the other way of delivery does.
@@ -173,7 +183,7 @@ export class Live {
         return () => this.#announce(pass, cause, now)
       }
       if (this.#pausing !== undefined) await this.#pause()
-      const isHeld = state.record.paused !== undefined && pass.winding === undefined
+      const isHeld = this.#isHeld(pass, now)
       // Only now: a run that was cancelled before it began starts nothing.
       if (!isOver && !isHeld) pass.startFresh()
       if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
@@ -203,7 +213,7 @@ export class Live {
       if (effects.isBusy && !isHeld) continue
       const running = attempts.live.size > 0
       if (isHeld && !running) {
-        const parked = await this.#park(pass, null)
+        const parked = await this.#park(pass, state.record.paused === undefined ? state.record.notBefore ?? null : null)
         if (parked !== undefined) return parked
         continue
       }
@@ -228,7 +238,7 @@ export class Live {
   async commitWinding(pass: Pass): Promise<void> {
     const { winding } = pass
     if (winding?.isCommitted !== false) return
-    await this.state.commit([winding.draft as Draft], { durability: 'strict', change: {
+    await this.state.commit([winding.draft as Draft], { durability: 'strict', take: [...this.state.decided, ...winding.take], change: {
       record: { status: 'cancelling', waitingFor: [], paused: undefined }, wakeAt: this.recovery(), mark: true,
     } })
     pass.winding = { ...winding, isCommitted: true }
@@ -289,9 +299,16 @@ export class Live {
     return pass.ended !== undefined || (pass.winding !== undefined && now >= pass.winding.payload.graceUntil)
   }
 
-  /** Nothing may begin any more: the run is to be stopped or wound up. */
-  isStopping(pass: Pass, now: number): boolean {
-    return pass.winding !== undefined || pass.ended !== undefined || this.#pausing !== undefined || this.#causeToWind(pass, now) !== undefined
+  /** Paused, or looked at before the time at which it begins: nothing of it goes on unless it is wound up. */
+  #isHeld(pass: Pass, now: number): boolean {
+    const { paused, notBefore } = this.state.record
+    return pass.winding === undefined && (paused !== undefined || (notBefore !== undefined && now < notBefore))
+  }
+
+  /** It may not begin any more: the run is to be stopped, or is wound up, where only cleanup may. */
+  isStopping(pass: Pass, call: Pending, now: number): boolean {
+    if (pass.winding !== undefined) return !call.isCleanup || this.isOver(pass, now)
+    return pass.ended !== undefined || this.#pausing !== undefined || this.#causeToWind(pass, now) !== undefined
   }
 
   async #pause(): Promise<void> {
@@ -312,7 +329,7 @@ export class Live {
     const error = cause === 'cancel_requested'
       ? new StepwellError('cancelled', payload.reason === undefined ? 'the run was cancelled' : `the run was cancelled: ${payload.reason}`)
       : new StepwellError('run_timeout', 'the run took longer than its timeout', { details: { deadline: this.state.record.deadline ?? 0 } })
-    pass.winding = { cause, error, payload, isCommitted: draft === undefined, draft }
+    pass.winding = { cause, error, payload, isCommitted: draft === undefined, draft, take: draft === undefined ? [] : this.#cancels }
     this.#unstored = this.#unstored.filter((call) => call.isCleanup)
     for (const call of this.timed) if (!call.isCleanup && this.#effects?.isOpenAt(call) !== true) this.timed.delete(call)
     this.attempts.abandon(error, ({ key, role }) => role !== 'effect' && role !== 'probe' && pass.outstanding.get(key)?.isCleanup !== true)
@@ -346,7 +363,7 @@ export class Live {
           this.#cancel ??= {
             ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), ...(undo === true ? { undo } : undefined),
           }
-          this.state.decided.push(number)
+          if (!this.#cancels.includes(number)) this.#cancels.push(number)
           break
         }
         case 'pause': case 'resume':
@@ -355,7 +372,7 @@ export class Live {
           else if (this.#pausing.number !== number) pass.isPoked = true
           break
         case 'resolve':
-          if (!this.#resolved.has(number)) this.effectsOf(pass).resolve(number, message)
+          if (!this.#resolved.has(number)) this.effectsOf(pass).ambiguities.resolve(number, message)
           this.#resolved.add(number)
           break
         case 'restart':
@@ -411,7 +428,7 @@ export class Live {
       const late = this.attempts.late[group.late]
       if (late === undefined) break
       group.late++
-      await effects.late(group, late.attempt, late.outcome)
+      await effects.ambiguities.late(group, late.attempt, late.outcome)
     }
     if (!isHeld) await effects.collect(group, now)
     while (hasRoom(group, limits)) {
@@ -433,6 +450,18 @@ export class Live {
       }
       group.bytes += draft.payload?.length ?? 0
     }
+    // Last: they are answered from the ledger as it will be then.
+    let answered = 0
+    while (!isOver && !isHeld && hasRoom(group, limits)) {
+      const call = this.#notes[answered]
+      if (call === undefined) break
+      answered++
+      if (pass.outstanding.get(call.key) !== call) continue
+      const draft = await answerNote(this.state, group, call, pass.calls)
+      addOutcome(group, draft)
+      group.bytes += draft.payload?.length ?? 0
+    }
+    if (answered > 0) group.after.push(() => this.#notes.splice(0, answered))
     if (group.drafts.length === 0 && group.take.length === 0) {
       this.attempts.collected(group.collected)
       this.attempts.late.splice(0, group.late)
@@ -515,23 +544,23 @@ export class Live {
     for (const call of pass.outstanding.values()) {
       if (waitingFor.length === 20) break
       waitingFor.push({
-        kind: call.effect !== undefined ? 'effect' : call.step === undefined ? 'timer' : 'retry', key: call.key,
+        kind: call.effect !== undefined || call.note !== undefined ? 'effect' : call.step === undefined ? 'timer' : 'retry', key: call.key,
         ...(call.due === undefined ? undefined : { dueAt: call.due }),
         ...(call.step === undefined ? undefined : { attempt: call.step.attempt }),
       })
     }
-    const asked = this.effectsOf(pass).asking()
+    const asked = this.effectsOf(pass).ambiguities.asking()
     const blocked: Blocked | undefined = asked.length === 0 ? undefined : {
       code: 'ambiguous_effect', curable: false, tries: 1, details: { effects: asked },
       message: `nobody knows whether ${asked.map(({ key }) => `"${key}"`).join(', ')} happened: find out, and decide with resolve(${asked[0]?.seq}, …)`,
     }
-    const isHeld = this.state.record.paused !== undefined && pass.winding === undefined
-    const status = isHeld ? 'paused' : blocked !== undefined ? 'blocked' : pass.winding === undefined ? 'waiting' : 'cancelling'
+    const isHeld = this.#isHeld(pass, this.state.host.now())
+    const status = isHeld ? this.state.record.paused === undefined ? 'queued' : 'paused' : blocked !== undefined ? 'blocked' : pass.winding === undefined ? 'waiting' : 'cancelling'
     const answer = await this.state.commit([], {
       inbox: this.state.inboxSeen,
-      change: { record: { status, waitingFor, blocked: isHeld ? undefined : blocked }, wakeAt: isHeld ? null : wakeAt, mark: true },
+      change: { record: { status, waitingFor, blocked: isHeld ? undefined : blocked }, wakeAt, mark: true },
     })
-    if (answer.kind === 'committed') return { kind: 'parked', wakeAt: isHeld ? null : wakeAt }
+    if (answer.kind === 'committed') return { kind: 'parked', wakeAt: this.state.wakeAt }
     pass.isPoked = true
     return undefined
   }

@@ -19,6 +19,7 @@ import { bugOf } from './finish.ts'
 import { Scope } from './key.ts'
 import type { Effects } from './effects.ts'
 import type { Live, Winding } from './live.ts'
+import { answerOf } from './once.ts'
 import { fromPayload, inlineValue } from './outcome.ts'
 
 /** Step functions that were asked for start at this turn after a delivery. */
@@ -217,14 +218,14 @@ export class Pass {
     this.#asked?.add(call.key)
     this.outstanding.set(call.key, call)
     this.fresh.push(call)
-    if (call.effect !== undefined) this.effects.asked(call)
+    if (call.effect !== undefined) this.effects.history.asked(call)
     // In a replay nothing starts, and what was delivered must not stay reachable from here (G10).
     if (this.fresh.length > 2 * this.outstanding.size + FRESH_SLACK) {
       this.fresh = this.fresh.filter((each) => this.outstanding.get(each.key) === each)
     }
     if (this.#notes.size > 0) {
       const note = this.#notes.get(call.key)
-      if (note !== undefined && applyNote(call, note)) this.#notes.delete(call.key)
+      if (note !== undefined && applyNote(call, note, this.init.generation)) this.#notes.delete(call.key)
     }
     return promise
   }
@@ -276,7 +277,7 @@ export class Pass {
       const call = this.outstanding.get(entry.key)
       if (call === undefined || !same(call.fingerprint, entry.fingerprint as Uint8Array)) return false
       this.init.cursor.shift()
-      this.#settle(call, entry.kind, entry.seq, entry.at, inlineValue(entry))
+      this.#settle(call, entry, inlineValue(entry))
       return true
     }
     if (!this.isCaughtUp || !this.init.isSynchronous || this.isPoked || this.#notes.size > 0 || this.#promptRun >= PROMPT_RUN) return false
@@ -290,7 +291,7 @@ export class Pass {
     if (answer.kind !== 'committed') return false
     this.#promptRun++
     this.init.attempts.collected(1)
-    this.#settle(call, 'step_completed', writer.head.seq, writer.lastAt, value)
+    this.#settle(call, { kind: 'step_completed', seq: writer.head.seq, at: writer.lastAt, attempt }, value)
     return true
   }
 
@@ -324,7 +325,7 @@ export class Pass {
       if (!this.outstanding.has(note.key as string)) throw divergence(note, 'it was never asked for', this.calls, this.outstanding.values())
       throw divergence(note, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
     }
-    this.effects.check()
+    this.effects.history.check()
     this.#isLive = true
     return this.init.live.step(this)
   }
@@ -349,7 +350,7 @@ export class Pass {
       }
       cursor.shift()
       const loser = entry.key === undefined ? undefined : this.outstanding.get(entry.key)
-      if (loser?.step !== undefined) this.effects.delivered(loser, entry.kind, entry.seq)
+      if (loser?.step !== undefined) this.effects.history.delivered(loser, entry.kind, entry.seq)
     }
   }
 
@@ -361,12 +362,12 @@ export class Pass {
       if (entry === undefined || isDelivered(entry.kind)) return entry
       cursor.shift()
       if (isEffectNote(entry.kind)) {
-        this.effects.note(entry)
+        this.effects.history.note(entry)
         continue
       }
       if (entry.key === undefined) continue
       const call = this.outstanding.get(entry.key)
-      if (call === undefined || !applyNote(call, entry)) this.#notes.set(entry.key, entry)
+      if (call === undefined || !applyNote(call, entry, this.init.generation)) this.#notes.set(entry.key, entry)
     }
   }
 
@@ -399,20 +400,21 @@ export class Pass {
     this.init.cursor.shift()
     return () => {
       if (entry.key === undefined) this.init.live.wind(this, entry, value as CancelPayload, undefined)
-      else this.#settle(this.outstanding.get(entry.key) as Pending, entry.kind, entry.seq, entry.at, value)
+      else this.#settle(this.outstanding.get(entry.key) as Pending, entry, value)
     }
   }
 
-  #settle(call: Pending, kind: EntryKind, seq: number, at: number, value: unknown): void {
+  #settle(call: Pending, { kind, seq, at, attempt }: { readonly kind: EntryKind; readonly seq: number; readonly at: number; readonly attempt: number }, value: unknown): void {
     this.outstanding.delete(call.key)
     this.now = at
     this.#isWindowOpen = true
     this.#hasStarted = false
-    if (call.effect !== undefined || call.step?.undo !== undefined) this.effects.delivered(call, kind, seq)
+    if (call.effect !== undefined || call.step?.undo !== undefined) this.effects.history.delivered(call, kind, seq)
     if (kind === 'step_failed' || kind === 'effect_failed') {
       this.#remember(value)
       reject(call, value)
-    } else call.resolve(value)
+    } else if (call.kind === 'once') call.resolve({ value, replayed: attempt === 0 })
+    else call.resolve(kind === 'effect_noted' ? answerOf(value) : value)
   }
 
   /** Whether this error came out of a step, so that a TypeError in it is no bug of the workflow function (G22). */

@@ -6,6 +6,7 @@ import { claim, decodeEntry, isTerminal } from '../journal/entry.ts'
 import { decode } from '../codec.ts'
 import type { GenerationPayload, RunRecord } from '../journal/record.ts'
 import type { StoredEntry } from '../store/store.ts'
+import { expiry } from './notice.ts'
 import type { RunState } from './state.ts'
 
 const ends: Readonly<Record<string, RunRecord['status']>> = {
@@ -37,8 +38,11 @@ export async function rebuild(
     await state.commit([], {
       durability: 'strict',
       change: {
-        record: { status, endedAt: entry.at, waitingFor: [], blocked: undefined, lastSeq: last.seq },
-        wakeAt: null,
+        record: {
+          status, endedAt: entry.at, waitingFor: [], blocked: undefined, paused: undefined, lastSeq: last.seq, expiresAt: expiry(state.definition, status, entry.at),
+        },
+        // Its notice, if it has one left, is in the outbox.
+        wakeAt: state.host.now(),
         mark: false,
       },
     })
@@ -61,7 +65,7 @@ export async function rebuild(
   }
   writer.generation = entry.generation
   await state.commit([], {
-    change: { record: { generation: entry.generation, generationSeq, inherited, patches, status: 'running', endedAt: undefined, lastSeq: undefined }, wakeAt: state.wakeAt, mark: false },
+    change: { record: { generation: entry.generation, generationSeq, inherited, patches, status: 'running', endedAt: undefined, expiresAt: undefined, lastSeq: undefined }, wakeAt: state.wakeAt, mark: false },
   })
   return undefined
 }

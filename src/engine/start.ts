@@ -12,6 +12,7 @@ import { encodeEntry, GENESIS } from '../journal/entry.ts'
 import { decodeRecord, encodeRecord, type RunRecord, type StartPayload } from '../journal/record.ts'
 import { type Limits, within } from '../limits.ts'
 import { validate } from '../schema.ts'
+import { bounded } from '../store/bounded.ts'
 import type { RunStore } from '../store/store.ts'
 import { toPayload } from './outcome.ts'
 
@@ -54,17 +55,17 @@ export async function startRun(
   const record: RunRecord = {
     format: 1, incarnation, workflow: definition.name, version: definition.version, status: 'queued',
     generation: 1, generationSeq: 1, head: { seq: 1, hash: entry.hash }, createdAt: now, updatedAt: now, endedAt: undefined,
-    deadline, wakes: 0, wokenSeq: 0, waitingFor: [], blocked: undefined, inputHash,
+    expiresAt: undefined, deadline, notBefore: delay === 0 ? undefined : now + delay, wakes: 0, wokenSeq: 0, wokenInbox: 0, waitingFor: [], blocked: undefined, inputHash,
     token: options.token === undefined ? undefined : hex(hashParts('stepwell.token', options.token)),
     tags, metadata, lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, patches: [], inherited: [],
   }
-  const answer = await store.commit({
+  const answer = await bounded(store.commit({
     expect: { kind: 'absent' },
     entries: [{ seq: 1, bytes: entry.bytes }],
     row: { epoch: 1, wakeAt: now + delay, record: encodeRecord(record) },
     ...(require === undefined ? undefined : { require }),
     durability: 'strict',
-  })
+  }), { ms: limits.commitMs, timer: (ms, run) => host.timer(ms, run) })
   if (answer.kind === 'committed') return { id: store.runId, created: true, status: 'queued' }
   if (answer.kind === 'stale' && answer.reason === 'missing') {
     throw new StepwellError('blob_missing', `run ${store.runId}: the blob that holds its input was removed`)

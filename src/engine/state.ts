@@ -9,7 +9,7 @@ import { type Blocked, encodeRecord, type Message, type RunRecord } from '../jou
 import type { BlobStore } from './outcome.ts'
 import type { AppendOptions, AppendResult, Draft, Writer } from '../journal/writer.ts'
 import type { Limits } from '../limits.ts'
-import { isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
+import { earlier, isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
 
 export interface RowChange {
   readonly record: Partial<RunRecord>
@@ -39,11 +39,17 @@ export class RunState {
   inboxSeen: number
   /** Messages that were read and decided: deleted with the next commit. */
   decided: number[] = []
+  /** Somebody listens for the ends of runs (`onEnd`). */
+  readonly isNoticed: boolean
+  /** The key of the notice that this drive has written with the end of the run: nobody else tells it before its time. */
+  owed: string | undefined
+  /** When an undelivered notice is due: the run is woken then, whatever else it waits for (G29). */
+  outboxAt: number | undefined
   #committed: (entries: readonly Entry[]) => void
 
   constructor(init: {
     store: RunStore; host: Host; limits: Limits; writer: Writer; definition: AnyWorkflow; redact: Redact
-    record: RunRecord; wakeAt: number | null; inbox: number; committed: (entries: readonly Entry[]) => void
+    record: RunRecord; wakeAt: number | null; inbox: number; isNoticed: boolean; committed: (entries: readonly Entry[]) => void
   }) {
     this.store = init.store
     this.host = init.host
@@ -55,6 +61,7 @@ export class RunState {
     this.blockedBefore = init.record.blocked
     this.wakeAt = init.wakeAt
     this.inboxSeen = init.inbox
+    this.isNoticed = init.isNoticed
     this.#committed = init.committed
   }
 
@@ -68,6 +75,7 @@ export class RunState {
   commit(drafts: readonly Draft[], options: CommitOptions = {}): MaybePromise<AppendResult> {
     const { change, ...rest } = options
     let next: RunRecord | undefined
+    const wakeAt = earlier(change?.wakeAt ?? null, this.outboxAt)
     const take = options.take ?? (this.decided.length > 0 ? this.decided : undefined)
     const answer = this.writer.append(drafts, {
       ...rest,
@@ -75,7 +83,7 @@ export class RunState {
       ...(change === undefined ? undefined : {
         row: (head) => {
           next = { ...this.record, ...change.record, updatedAt: this.host.now(), ...(change.mark ? { head } : undefined) }
-          return { epoch: change.epoch ?? this.writer.epoch, wakeAt: change.wakeAt, record: encodeRecord(next) }
+          return { epoch: change.epoch ?? this.writer.epoch, wakeAt, record: encodeRecord(next) }
         },
       }),
     })
@@ -83,7 +91,7 @@ export class RunState {
       if (result.kind === 'committed') {
         if (next !== undefined) {
           this.record = next
-          this.wakeAt = change?.wakeAt ?? null
+          this.wakeAt = wakeAt
         }
         if (take !== undefined) this.decided = this.decided.filter((n) => !take.includes(n))
         this.#committed(result.entries)

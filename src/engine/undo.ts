@@ -44,7 +44,9 @@ export class Undo {
 
   /** It has completed, as entry `seq`. */
   add(call: Pending, seq: number): void {
-    if (call.step?.undo === undefined || this.#targets.some((target) => target.call.key === call.key)) return
+    if (call.step?.undo === undefined) return
+    // Several calls may have asked for one effect.
+    if (this.#targets.some((target) => target.call.key === call.key || (call.effect !== undefined && target.call.effect?.base === call.effect.base))) return
     this.#targets.push({ call, seq })
   }
 

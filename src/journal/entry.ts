@@ -26,6 +26,8 @@ export const kindCodes = {
   effect_completed: 55,
   effect_failed: 56,
   effect_recorded: 57,
+  effect_looked_up: 58,
+  effect_noted: 59,
   undo_started: 60,
   undo_intended: 61,
   undo_attempt_failed: 62,
@@ -45,7 +47,7 @@ const kindNames: readonly (EntryKind | undefined)[] = (() => {
 export function isDelivered(kind: EntryKind): boolean {
   switch (kind) {
     case 'step_completed': case 'step_failed': case 'timer_fired': case 'cancel_requested': case 'deadline_passed':
-    case 'effect_completed': case 'effect_failed':
+    case 'effect_completed': case 'effect_failed': case 'effect_looked_up': case 'effect_noted':
       return true
     default:
       return false

@@ -46,10 +46,16 @@ export interface RunRecord {
   readonly createdAt: number
   readonly updatedAt: number
   readonly endedAt: number | undefined
+  /** Once it has ended: it may be removed from then on; undefined: it is kept. */
+  readonly expiresAt: number | undefined
   readonly deadline: number | undefined
+  /** Its first step does not begin before: a start with a delay. */
+  readonly notBefore: number | undefined
   /** Wakes in a row that added no entry, and the journal's length at the last wake: the durable cap of G29. */
   readonly wakes: number
   readonly wokenSeq: number
+  /** The number of the last message at the last wake: a new one is a reason to be woken, once. */
+  readonly wokenInbox: number
   readonly waitingFor: readonly Waiting[]
   readonly blocked: Blocked | undefined
   readonly inputHash: string

@@ -5,6 +5,7 @@ import { StepwellError } from '../errors.ts'
 import type { HostName } from '../host.ts'
 import type { Limits } from '../limits.ts'
 import { within } from '../limits.ts'
+import { bounded } from '../store/bounded.ts'
 import { type Batch, type CommitAnswer, isPromise, type MaybePromise, type RowUpdate, type RunStore } from '../store/store.ts'
 import type { Mark } from './cursor.ts'
 import { claim, encodeEntry, type Entry, type EntryDraft, same } from './entry.ts'
@@ -189,15 +190,8 @@ export class Writer {
   }
 
   #bounded(answer: Promise<CommitAnswer>): Promise<CommitAnswer> {
-    return new Promise((resolve, reject) => {
-      const timer = this.#options.timer(this.#options.limits.commitMs, () => {
-        resolve({ kind: 'unknown', error: new StepwellError('commit_timeout', 'the store did not answer a commit in time') })
-      })
-      answer.then(
-        (value) => { timer.cancel(); resolve(value) },
-        (error: unknown) => { timer.cancel(); reject(error) },
-      )
-    })
+    const { limits, timer } = this.#options
+    return bounded(answer, { ms: limits.commitMs, timer }) as Promise<CommitAnswer>
   }
 }
 

@@ -33,7 +33,7 @@ export function hotEntry(batch: Batch): StoredEntry | undefined {
 
 /** Throws `invalid_argument` for a batch that no store may take, `payload_too_large` for a value over `maxValueBytes`. */
 export function checkBatch(batch: Batch): void {
-  const { expect, entries, row, post, take, rows, require } = batch
+  const { expect, entries, row, post, wakeBy, take, rows, require } = batch
   const isDriver = expect.kind === 'absent' || expect.kind === 'head'
   if (expect.kind === 'epoch') count(expect.epoch, 'expect.epoch')
   if (expect.kind === 'head') {
@@ -65,6 +65,11 @@ export function checkBatch(batch: Batch): void {
   if (post !== undefined) {
     if (expect.kind === 'none' || expect.kind === 'epoch') throw bad('a message needs a run: use expect \'exists\'')
     for (const message of post) checkBytes(message, 'a message')
+  }
+  if (wakeBy !== undefined) {
+    // The driver says with its row when the run is woken.
+    if (expect.kind !== 'exists' || post === undefined || post.length === 0) throw bad('wakeBy belongs to a message with expect \'exists\'')
+    count(wakeBy, 'wakeBy')
   }
   if (take !== undefined) {
     if (expect.kind !== 'head') throw bad('only the driver takes messages: use expect \'head\'')

@@ -5,7 +5,7 @@ import { StepwellError } from '../errors.ts'
 import { runId as legalRunId } from '../ids.ts'
 import { checkBatch, checkLimit, checkPage, hotEntry, staleReason } from './batch.ts'
 import type { Batch, CommitAnswer, Page, RunRow, RunStore, Shelf, SideRow, StoredEntry, Table } from './store.ts'
-import { inboxKey } from './store.ts'
+import { earlier, inboxKey } from './store.ts'
 
 export interface MemoryShelfOptions {
   /** Bytes of values that the shelf holds at most; a commit beyond it throws `quota_exceeded`. Default: no limit. */
@@ -169,7 +169,7 @@ class MemoryStore implements MemoryRunStore {
     if (batch.row !== undefined && record !== undefined) {
       target.row = { runId: this.runId, epoch: batch.row.epoch, inbox, wakeAt: batch.row.wakeAt, record }
     } else if (target.row !== undefined) {
-      target.row = { ...target.row, inbox }
+      target.row = { ...target.row, inbox, wakeAt: earlier(target.row.wakeAt, batch.wakeBy) }
     }
     return posted.length === 0 ? { kind: 'committed' } : { kind: 'committed', posted }
   }

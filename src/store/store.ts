@@ -77,6 +77,7 @@ export interface RowUpdate {
  * | `row` | required | allowed | – | – | – |
  * | `entries` | from seq 1 | from `expect.seq` + 1 | – | – | – |
  * | `post` | allowed | allowed | – | allowed | – |
+ * | `wakeBy`, with a message | – | – | – | allowed | – |
  * | `take` | – | allowed | – | – | – |
  * | `rows`, `require` | allowed | allowed | allowed | allowed | allowed |
  */
@@ -87,6 +88,11 @@ export interface Batch {
   readonly row?: RowUpdate
   /** Messages for the inbox. The store numbers them inside the commit: row.inbox + 1, + 2, … */
   readonly post?: readonly Uint8Array[]
+  /**
+   * With a message from anyone: the run is woken then at the latest, so that a message that was acknowledged is read whatever becomes
+   * of the poster. `wakeAt` becomes the earlier of what it is and this.
+   */
+  readonly wakeBy?: number
   /** Inbox rows to delete (they were consumed by the entries of this batch). A number that is not there is no error. */
   readonly take?: readonly number[]
   /** Applied in order: the last write of a key holds. */
@@ -151,6 +157,11 @@ export interface Shelf {
 
 /** The key of an inbox row: fixed width, so that key order is number order. */
 export const inboxKey = (n: number): string => String(n).padStart(16, '0')
+
+/** The wake time of a row after a message that came with `wakeBy`. */
+export function earlier(wakeAt: number | null, wakeBy: number | undefined): number | null {
+  return wakeBy === undefined || (wakeAt !== null && wakeAt <= wakeBy) ? wakeAt : wakeBy
+}
 
 export function isPromise<T>(x: MaybePromise<T>): x is Promise<T> {
   return typeof x === 'object' && x !== null && typeof (x as { then?: unknown }).then === 'function'

@@ -2,6 +2,7 @@
 // two of them. After every schedule the same must hold: the journal only grew, what was committed stayed as it was, nothing was
 // called outside after its outcome was committed or more often than at-least-once allows, and the run ended as without a crash.
 
+import type { CancelOptions } from '../client.ts'
 import { canonicalBytes } from '../codec.ts'
 import type { Ctx } from '../context.ts'
 import type { AnyWorkflow, WorkflowInput } from '../define.ts'
@@ -42,6 +43,7 @@ export interface ExploreOptions<D extends AnyWorkflow, O> {
   readonly check?: (outside: O, end: Explored) => void
   /** Asks for a cancel once the journal has this many entries; asked again when a crash took the answer. */
   readonly cancelAt?: number
+  readonly cancelOptions?: CancelOptions
   readonly limits?: Partial<Limits>
   readonly takesEpoch?: boolean
   /** Steps wait for nothing but the host's timers, so virtual time may pass while they run. Default true. */
@@ -229,7 +231,7 @@ class Trial<D extends AnyWorkflow, O> {
   }
 
   #boot(store: RunStore, number: number, services: (host: TestHost) => object): Process<D> {
-    const { workflow, input, quiesce, takesEpoch, stepsUseHostTime, cancelAt } = this.#options
+    const { workflow, input, quiesce, takesEpoch, stepsUseHostTime, cancelAt, cancelOptions } = this.#options
     const host = new TestHost({
       quiesce,
       seed: number,
@@ -267,6 +269,7 @@ class Trial<D extends AnyWorkflow, O> {
       services: services(host),
       takesEpoch: takesEpoch ?? true,
       stepsUseHostTime: stepsUseHostTime ?? true,
+      cancelOptions: { reason: 'explored', ...cancelOptions },
       isCancelDue: () => cancelAt !== undefined && !this.#isCancelled && this.#entries.length >= cancelAt,
       cancelled: () => {
         this.#isCancelled = true
@@ -351,6 +354,7 @@ interface ProcessInit<D extends AnyWorkflow> {
   readonly services: object
   readonly takesEpoch: boolean
   readonly stepsUseHostTime: boolean
+  readonly cancelOptions: CancelOptions
   readonly isCancelDue: () => boolean
   readonly cancelled: () => void
 }
@@ -409,9 +413,9 @@ class Process<D extends AnyWorkflow> {
   }
 
   async #cancelIfDue(driver: Driver): Promise<boolean> {
-    const { handle, host, isCancelDue, cancelled } = this.#init
+    const { handle, host, isCancelDue, cancelled, cancelOptions } = this.#init
     if (!isCancelDue()) return true
-    const answer = await this.#settle(requestCancel(handle, host.now(), { reason: 'explored' }))
+    const answer = await this.#settle(requestCancel(handle, host.now(), cancelOptions))
     if (answer === undefined) return false
     cancelled()
     driver.poke().catch(() => {})

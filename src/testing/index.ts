@@ -1,5 +1,7 @@
 export { createMemoryShelf } from '../store/memory.ts'
 export { clearMemos } from '../engine/memo.ts'
+export { checkReplay } from './check-replay.ts'
+export type { ReplayCheck, ReplayOptions } from './check-replay.ts'
 export { exploreCrashes } from './crash-explorer.ts'
 export type { Execution, ExploreCounts, Explored, ExploreOptions, Schedule, Strike } from './crash-explorer.ts'
 export { FaultStore } from './fault-store.ts'

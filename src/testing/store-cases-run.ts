@@ -5,7 +5,7 @@ import type { Batch, CommitAnswer, RunStore } from '../store/store.ts'
 import { inboxKey } from '../store/store.ts'
 import { equal, throws } from './assert.ts'
 import {
-  bytes, commits, entriesAfter, entry, fill, head, ofStep, refused, row, type SceneCase, snapshot, start, tables, text,
+  bytes, commits, entriesAfter, entry, fill, head, illegal, ofStep, refused, row, type SceneCase, snapshot, start, tables, text,
 } from './store-scene.ts'
 
 const authority: SceneCase[] = [
@@ -379,4 +379,57 @@ const life: SceneCase[] = [
   } },
 ]
 
-export const runCases: readonly SceneCase[] = [...authority, ...side, ...values, ...life]
+const wake: SceneCase[] = [
+  { id: 'G29', title: 'a message with wakeBy wakes the run then, or sooner if it is due sooner', run: async ({ open, harness, runId }) => {
+    const [soon, later, last] = [8_000_000_000_000, 9_000_000_000_000, 9_100_000_000_000]
+    const driver = await open()
+    const post = (wakeBy?: number): Batch => ({ expect: { kind: 'exists' }, post: [text('m')], ...(wakeBy === undefined ? undefined : { wakeBy }) })
+    const wakes = async (at: number | null, when: string): Promise<void> => {
+      equal((await (await open()).read())?.wakeAt, at, `the time in the row ${when}`)
+      if (harness.alarm !== undefined) equal(await harness.alarm(runId), at, `the alarm ${when}`)
+      if (harness.shelf !== undefined) {
+        equal((await harness.shelf.due(99)).filter((run) => run.runId === runId).map(({ wakeAt }) => wakeAt), at === null ? [] : [at], `the index ${when}`)
+      }
+    }
+    await start(driver, 1)
+    await commits(await open(), post())
+    await wakes(null, 'after a message without it')
+    equal(await commits(await open(), post(later)), [2], 'the number')
+    await wakes(later, 'of a run that waited for nothing')
+    await commits(await open(), post(last))
+    await wakes(later, 'after a message that could wait longer')
+    await commits(await open(), { ...post(soon), rows: [{ table: 'outbox', key: 'k', value: text('o') }], durability: 'strict' })
+    await wakes(soon, 'after a message that could not wait so long')
+    equal(await driver.row('outbox', 'k'), text('o'), 'the row that came with it')
+    const again = await harness.reopen(runId)
+    await wakes(soon, 'after a restart')
+    equal((await again.read())?.record, text('record'), 'the record')
+    await commits(again, head(1, { entries: [entry(2)] }))
+    await wakes(soon, 'after an entry')
+    await commits(again, head(2, { row: row({ wakeAt: last }) }))
+    await wakes(last, 'after the driver set it anew')
+    await commits(again, head(2, { row: row() }))
+    await wakes(null, 'after the driver took it back')
+    await commits(again, head(2, { row: row({ epoch: 2 }) }))
+    await commits(await open(), post(soon))
+    await wakes(soon, 'after a take-over')
+    await commits(again, head(2, { entries: [entry(3)] }, 2))
+  } },
+  { id: 'G29', title: 'wakeBy goes with a message from anyone and with nothing else', run: async (scene) => {
+    const store = await scene.open()
+    await refused(scene, store, { expect: { kind: 'exists' }, post: [text('m')], wakeBy: 5 }, 'absent')
+    await start(store, 1, { wakeAt: 9_000_000_000_000 })
+    await refused(scene, store, { expect: { kind: 'exists' }, post: [text('m')], wakeBy: 5, require: [{ table: 'chunk', key: 'none' }] }, 'missing')
+    await illegal(scene, store, { expect: { kind: 'exists' }, wakeBy: 5 }, 'wakeBy without a message')
+    await illegal(scene, store, { expect: { kind: 'exists' }, post: [], wakeBy: 5 }, 'wakeBy with no messages')
+    await illegal(scene, store, head(1, { post: [text('m')], wakeBy: 5 }), 'wakeBy of a driver')
+    await illegal(scene, store, { expect: { kind: 'absent' }, row: row(), post: [text('m')], wakeBy: 5 }, 'wakeBy of a start')
+    await illegal(scene, store, { expect: { kind: 'none' }, wakeBy: 5 }, 'wakeBy with none')
+    await illegal(scene, store, ofStep({ wakeBy: 5 }), 'wakeBy with epoch')
+    for (const wakeBy of [-1, 1.5, NaN, null as unknown as number]) {
+      await illegal(scene, store, { expect: { kind: 'exists' }, post: [text('m')], wakeBy }, `wakeBy ${wakeBy}`)
+    }
+  } },
+]
+
+export const runCases: readonly SceneCase[] = [...authority, ...side, ...values, ...life, ...wake]

@@ -35,11 +35,15 @@ export function randomBatch(random: (n: number) => number, model: MemoryRunStore
     table: (['outbox', 'chunk', 'manifest', 'memo', 'state'] as const)[random(5)] as 'chunk', key: key(), value: random(3) === 0 ? null : value(),
   })
   const some = <T>(n: number, make: () => T): T[] => Array.from({ length: random(n) }, make)
+  const posted = (): Pick<Batch, 'post' | 'wakeBy'> => {
+    const post = some(3, value)
+    return { post, ...(expect.kind === 'exists' && post.length > 0 && random(2) === 0 && { wakeBy: 8e12 + random(9) }) }
+  }
   return {
     expect,
     ...(isDriver && random(3) > 0 && { entries: entriesAfter(after, random(40) === 0 ? 70 : random(4)) }),
     ...((expect.kind === 'absent' || (expect.kind === 'head' && random(3) === 0)) && { row: row({ ...rowAt, record: value() }) }),
-    ...(expect.kind !== 'none' && expect.kind !== 'epoch' && random(3) === 0 && { post: some(3, value) }),
+    ...(expect.kind !== 'none' && expect.kind !== 'epoch' && random(3) === 0 && posted()),
     ...(expect.kind === 'head' && random(3) === 0 && { take: some(3, () => 1 + random((stored?.inbox ?? 0) + 1)) }),
     ...(random(3) === 0 && { rows: some(4, write) }),
     ...(random(6) === 0 && { require: some(2, () => ({ table: 'chunk' as const, key: key() })) }),

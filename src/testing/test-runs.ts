@@ -4,6 +4,7 @@ import type { ControlOutcome, ControlRequest, StartOptions } from '../client.ts'
 import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
 import { type DriveEnd, Driver } from '../engine/drive.ts'
 import { requestControl } from '../engine/control.ts'
+import type { OnEnd } from '../engine/notice.ts'
 import { startId, startRun } from '../engine/start.ts'
 import { requestCancel } from '../engine/cancel.ts'
 import { type Redact, StepwellError } from '../errors.ts'
@@ -23,6 +24,8 @@ export interface TestRunsOptions {
   readonly takesEpoch?: boolean
   /** Default: `maskSecrets`, as on every host. */
   readonly redact?: Redact
+  /** Told of the end of every run at least once, as on every host. */
+  readonly onEnd?: OnEnd
   /** Let virtual time move on also while steps run: for steps that wait for nothing but this host's timers. */
   readonly stepsUseHostTime?: boolean
   /** Virtual time stands still while the store works: for a real one that answers later, where every commit would time out. */
@@ -81,7 +84,7 @@ export class TestRuns {
     if (driver === undefined) {
       driver = new Driver({
         store: await this.store(id), host: this.host, registry: registry(this.#options.workflows), services: this.#options.services ?? {},
-        limits: this.#limits, takesEpoch: this.#options.takesEpoch ?? true, redact: this.#options.redact,
+        limits: this.#limits, takesEpoch: this.#options.takesEpoch ?? true, redact: this.#options.redact, onEnd: this.#options.onEnd,
       })
       this.#drivers.set(id, driver)
     }
@@ -107,12 +110,16 @@ export class TestRuns {
     return end
   }
 
-  /** Drives and lets time pass until the run ends or is blocked. */
+  /** Drives and lets time pass until the run has ended, and its end was told, or until it is blocked. */
   async settle(id: string): Promise<DriveEnd> {
     for (let i = 0; i < 100_000; i++) {
       const end = await this.drive(id)
       if (end.kind === 'parked') {
         if (end.wakeAt === null) return end
+        this.host.advanceTo(end.wakeAt)
+        continue
+      }
+      if (end.kind === 'ended' && end.wakeAt !== undefined) {
         this.host.advanceTo(end.wakeAt)
         continue
       }
@@ -132,7 +139,7 @@ export class TestRuns {
     return summary(await this.store(id))
   }
 
-  async cancel(id: string, reason?: string, options: { readonly undo?: boolean } = {}): Promise<void> {
+  async cancel(id: string, reason?: string, options: { readonly undo?: boolean; readonly principal?: string } = {}): Promise<void> {
     await requestCancel(await this.store(id), this.host.now(), { ...(reason === undefined ? undefined : { reason }), ...options })
     this.#drivers.get(id)?.poke().catch(() => {})
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { workflow } from '../../src/index.ts'
+import { requestControl } from '../../src/engine/control.ts'
+import { permanent, workflow } from '../../src/index.ts'
 import { anything, gate, ID, open, World } from './support.ts'
 
 describe('pause and resume', () => {
@@ -30,6 +31,22 @@ describe('pause and resume', () => {
     expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect((await second.runs.summary(ID)).output).toBe(5)
     expect(await second.runs.control(ID, { kind: 'pause' })).toEqual({ outcome: 'ended', status: 'completed' })
+  })
+
+  test('a run that is paused before it begins starts nothing until it goes on', async () => {
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.all({ s: (c) => c.step('s', () => ++calls), e: (c) => c.effect('e', () => ++calls, { kind: 'idempotent' }) })
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.handle()
+    await requestControl(await process.runs.store(ID), process.now, { kind: 'pause' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'parked', wakeAt: null })
+    expect(calls).toBe(0)
+    await process.runs.control(ID, { kind: 'resume' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(calls).toBe(2)
   })
 
   test('a run that waits is paused while it waits; its timer fires after it was resumed', async () => {
@@ -91,7 +108,7 @@ describe('restart and retry', () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
       const now = ctx.now()
       await ctx.step('a', () => { ran.push('a') })
-      await ctx.step('b', () => { ran.push('b'); if (isBroken) throw new Error('down') }, { retry: { limit: 1, delay: 1 } })
+      await ctx.step('b', () => { ran.push('b'); if (isBroken || ran.length < 5) throw new Error('down') }, { retry: { limit: 1, delay: 1 } })
       return now
     })
     const process = open(w)
@@ -101,10 +118,29 @@ describe('restart and retry', () => {
     isBroken = false
     expect(await process.runs.control(ID, { kind: 'retry' })).toEqual({ outcome: 'requested', status: 'failed' })
     expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
-    expect(ran).toEqual(['a', 'b', 'b', 'b'])
+    expect(ran).toEqual(['a', 'b', 'b', 'b', 'b'])
     // G11: the inherited past has its own times.
     expect((await process.runs.summary(ID)).output).toBe(began)
     await expect(process.runs.control(ID, { kind: 'retry' })).rejects.toMatchObject({ code: 'not_ended' })
+  })
+
+  test('B-116: a step that is under way belongs to the generation before: aborted, and its outcome is not the new one\'s', async () => {
+    const hold = gate<string>()
+    let calls = 0
+    let isAborted = false
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('a', ({ abortSignal }) => {
+      abortSignal.addEventListener('abort', () => { isAborted = true })
+      return ++calls === 1 ? hold.promise : 'new'
+    }))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.runs.control(ID, { kind: 'restart' })
+    await process.idle()
+    hold.open('old')
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await process.runs.summary(ID)).output).toBe('new')
+    expect([calls, isAborted]).toEqual([2, true])
   })
 
   test('a crash at every commit around a restart: one restart, every result stored (Z-135)', async () => {
@@ -148,6 +184,44 @@ describe('restart and retry', () => {
     world.rewrite({ generation: 1, generationSeq: 1, inherited: [] })
     expect(await world.boot(w).runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect(ran).toEqual(['a', 'b', 'b'])
+  })
+})
+
+describe('what is asked of a run while it ends', () => {
+  test('a restart that comes during the last commit is not lost', async () => {
+    const release = gate()
+    let runs = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => ++runs))
+    const process = open(w, { faults: {
+      // 40: run_completed.
+      fault: ({ batch }) => runs === 1 && batch?.entries?.at(-1)?.bytes[1] === 40 ? { do: 'delay', when: 'before', until: release.promise } : undefined,
+    } })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.runs.control(ID, { kind: 'restart' })
+    release.open()
+    await drive.end
+    await process.runs.settle(ID)
+    expect(process.world.record()).toMatchObject({ status: 'completed', generation: 2 })
+    expect(runs).toBe(2)
+  })
+
+  test('a cancel and a pause that came too late do not reach the next generation', async () => {
+    const release = gate()
+    let runs = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.step('s', () => { runs++; if (runs === 1) throw permanent(new Error('no')); return runs }))
+    const process = open(w, { faults: {
+      // 41: run_failed.
+      fault: ({ batch }) => batch?.entries?.at(-1)?.bytes[1] === 41 ? { do: 'delay', when: 'before', until: release.promise } : undefined,
+    } })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.runs.control(ID, { kind: 'pause' })
+    await process.runs.cancel(ID)
+    release.open()
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'failed' })
+    await process.runs.control(ID, { kind: 'retry' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
   })
 })
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { decode } from '../../src/codec.ts'
 import { ambiguous, permanent, workflow } from '../../src/index.ts'
-import type { Decided } from '../../src/engine/effects.ts'
+import type { Decided } from '../../src/engine/ambiguity.ts'
 import { ledgerRows } from '../../src/engine/ledger.ts'
-import { anything, gate, ID, open, type Process, World } from './support.ts'
+import { anything, gate, ID, open, override, type Process, World } from './support.ts'
 
 const money = { kind: 'money', input: { cents: 5 }, timeout: '5 seconds' } as const
 
@@ -88,6 +88,58 @@ describe('G12: the intent', () => {
     release.open()
     expect(await drive.end).toEqual({ kind: 'superseded' })
     expect(calls).toBe(0)
+  })
+})
+
+describe('G12: durable, and in time', () => {
+  test('G12: intents and outcomes are on the disk before anything follows from them', async () => {
+    const durabilities: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.effect('known', ({ attempt }) => {
+        if (attempt === 1) throw new Error('declined')
+        return 1
+      }, { ...money, onAmbiguous: 'fail' })
+      await ctx.effect('unknown', (): number => { throw ambiguous(new Error('x')) }, { ...money, onAmbiguous: 'skip', fallback: 2 })
+    })
+    const process = open(w, { faults: { committed: (batch) => {
+      for (const { bytes } of batch.entries ?? []) if ((bytes[1] as number) >= 50) durabilities.push(`${bytes[1]} ${batch.durability}`)
+    } } })
+    await process.run(w)
+    expect(durabilities).toEqual(['50 strict', '52 strict', '50 strict', '55 strict', '50 strict', '53 strict', '54 strict', '55 strict'])
+  })
+
+  test('G12: where a commit is answered before it is on the disk, the flush is waited for', async () => {
+    const disk = gate()
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => ++calls, { ...money, onAmbiguous: 'fail' }))
+    const process = open(w, { wrap: (store) => override(store, { flush: () => disk.promise }) })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.idle(20)
+    expect(calls).toBe(0)
+    expect(effects(process)).toEqual(['effect_intended e'])
+    disk.open()
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'completed' })
+    expect(calls).toBe(1)
+  })
+
+  test('G12: after startBy the function is not called; another intent is made', async () => {
+    const called: number[] = []
+    const release = gate()
+    let isFirst = true
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', ({ attempt }) => { called.push(attempt) }, { ...money, onAmbiguous: 'ask' }))
+    const process = open(w, { faults: { fault: ({ batch }) => {
+      if (!isFirst || batch?.entries?.[0]?.bytes[1] !== 50) return undefined
+      isFirst = false
+      return { do: 'delay', when: 'after', until: release.promise }
+    } } })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.pass(10_001)
+    release.open()
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'completed' })
+    expect(effects(process)).toEqual(['effect_intended e', 'effect_not_called e', 'effect_intended e', 'effect_completed e'])
+    expect(called).toEqual([1])
   })
 })
 
@@ -176,6 +228,27 @@ describe('G13: what nobody knows', () => {
     expect(undone).toEqual(['paid'])
   })
 
+  for (const [what, second, output] of [
+    ['succeeds', () => Promise.resolve('second'), 'second'],
+    ['fails', () => Promise.reject(permanent(new Error('declined: paid already'))), 'first'],
+  ] as const) {
+    test(`G13: it was decided to run it again, and the second attempt ${what}: the late outcome of the first is not delivered before, and not forgotten`, async () => {
+      const [bank, again] = [gate<string>(), gate()]
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', ({ attempt }) => attempt === 1 ? bank.promise : again.promise.then(second), { ...money, onAmbiguous: 'rerun' }))
+      const process = open(w)
+      await process.runs.start(w, 0, { id: ID })
+      const drive = await process.begin()
+      await process.pass(5000)
+      bank.open('first')
+      await process.idle()
+      expect(drive.isOver()).toBe(false)
+      again.open()
+      expect(await drive.end).toEqual({ kind: 'ended', status: 'completed' })
+      expect((await process.runs.summary(ID)).output).toBe(output)
+      expect((await ledger(process))[0]).toMatchObject({ status: 'done' })
+    })
+  }
+
   test('G12: a successor decides nothing before startBy and the timeout have passed', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => new Promise(() => {}), { ...money, onAmbiguous: 'skip', fallback: 0 }))
     const world = new World()
@@ -230,6 +303,27 @@ describe('G13: what nobody knows', () => {
     await process.runs.control(ID, { kind: 'resolve', seq, decision: 'happened', value: 4 })
     await process.runs.settle(ID)
     expect((await process.runs.summary(ID)).output).toEqual({ asks: 4, goes: 1 })
+  })
+})
+
+describe('G21: in a cleanup', () => {
+  test('G21: after a cancel, an effect of a cleanup is called; any other is not', async () => {
+    const called: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      try {
+        await ctx.sleep('1 day')
+      } finally {
+        await ctx.effect('other', () => { called.push('other') }, { ...money, onAmbiguous: 'fail' }).catch(() => {})
+        await ctx.cleanup((c) => c.effect('refund', () => { called.push('refund') }, { ...money, onAmbiguous: 'fail' }))
+      }
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.drive(ID)
+    await process.runs.cancel(ID)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(called).toEqual(['refund'])
+    expect(effects(process)).toEqual(['effect_intended cleanup/refund', 'effect_completed cleanup/refund'])
   })
 })
 

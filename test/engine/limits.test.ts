@@ -426,6 +426,40 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       ])
     },
   },
+  detailsBytes: {
+    value: 8192,
+    check: async () => {
+      const got: unknown[] = []
+      await under({ detailsBytes: 100 }, async (ctx) => {
+        for (const length of [97, 98]) got.push((await ctx.recordEffect(`of ${length}`, 'sent', 'x'.repeat(length))).record.details)
+      })
+      expect(got).toEqual(['x'.repeat(97), expect.objectContaining({ truncated: true, bytes: 101, type: 'string', size: 98 })])
+    },
+  },
+  noticeMs: {
+    value: 30_000,
+    check: async () => {
+      const w = workflow({ name: 'w', input: anything }, async () => 1)
+      let tellings = 0
+      const process = open(w, { limits: { noticeMs: 500 }, onEnd: () => ++tellings === 1 ? new Promise(() => {}) : undefined })
+      const began = process.now
+      await process.run(w)
+      expect(tellings).toBe(2)
+      expect(process.host.logs.map(({ message }) => message)).toEqual(['its end could not be told (1 of 20): it took longer than 500 ms'])
+      expect(process.now - began).toBe(5000)
+    },
+  },
+  noticeTries: {
+    value: 20,
+    check: async () => {
+      const w = workflow({ name: 'w', input: anything }, async () => 1)
+      let tellings = 0
+      const process = open(w, { limits: { noticeTries: 3 }, onEnd: () => { tellings++; throw new Error('nobody is there') } })
+      await process.run(w)
+      expect(tellings).toBe(3)
+      expect(process.host.logs.at(-1)).toMatchObject({ level: 'error', message: 'its end could not be told and is not tried again (3 times): nobody is there' })
+    },
+  },
   patches: {
     value: 256,
     check: async () => {

@@ -73,7 +73,7 @@ export function longJournal(
     endedAt: undefined,
     deadline: undefined,
     wakes: 0,
-    wokenSeq: 0,
+    expiresAt: undefined, notBefore: undefined, wokenInbox: 0, wokenSeq: 0,
     waitingFor: [],
     blocked: undefined,
     inputHash: '',

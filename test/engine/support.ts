@@ -4,6 +4,7 @@ import { expect } from 'vitest'
 import { z } from 'zod'
 import type { AnyWorkflow } from '../../src/define.ts'
 import type { DriveEnd } from '../../src/engine/drive.ts'
+import type { OnEnd } from '../../src/engine/notice.ts'
 import { isStepwellError, type StepwellError } from '../../src/errors.ts'
 import { decodeEntry, type Entry, GENESIS } from '../../src/journal/entry.ts'
 import { decodeRecord, encodeRecord, type RunRecord } from '../../src/journal/record.ts'
@@ -29,6 +30,7 @@ export interface WorldOptions {
   /** Wraps each handle, inside the faults. */
   readonly wrap?: (store: RunStore) => RunStore
   readonly hostName?: 'edge' | 'browser' | 'test'
+  readonly onEnd?: OnEnd
 }
 
 /** A shelf that outlives its processes. `boot` begins a process: its own host, drivers and handles; what it had in memory is gone. */
@@ -57,6 +59,7 @@ export class World {
       ...(options.services === undefined ? undefined : { services: options.services }),
       ...(options.limits === undefined ? undefined : { limits: options.limits }),
       ...(options.stepsUseHostTime === undefined ? undefined : { stepsUseHostTime: options.stepsUseHostTime }),
+      ...(options.onEnd === undefined ? undefined : { onEnd: options.onEnd }),
       ...(options.takesEpoch === undefined ? undefined : { takesEpoch: options.takesEpoch }),
     })
     return new Process(this, host, runs, handles)

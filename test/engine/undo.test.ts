@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Ctx } from '../../src/context.ts'
-import { permanent, workflow } from '../../src/index.ts'
+import { ambiguous, permanent, workflow } from '../../src/index.ts'
 import { anything, ID, open, type Process, World } from './support.ts'
 
 const custom = { kind: 'custom', timeout: '5 seconds', onAmbiguous: 'fail' } as const
@@ -164,6 +164,24 @@ describe('undo', () => {
     expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect(keys.length).toBe(4)
     expect(new Set(keys).size).toBe(4)
+  })
+
+  test('G15: it has a key of its own, the same at each attempt; what was only taken for happened is not undone', async () => {
+    const keys: Record<string, string[]> = { do: [], undo: [] }
+    const undone: unknown[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.effect('a', ({ idempotencyKey }) => { keys['do']?.push(idempotencyKey) }, { ...custom, input: 1, undo: (_, { idempotencyKey, attempt }) => {
+        keys['undo']?.push(idempotencyKey)
+        if (attempt === 1) throw new Error('once more')
+      } })
+      await ctx.effect('b', (): string => { throw ambiguous(new Error('who knows')) }, { ...custom, input: 1, onAmbiguous: 'skip', fallback: 'none', undo: (outcome) => { undone.push(outcome) } })
+      throw new Error('no')
+    })
+    await open(w).run(w)
+    expect(keys['undo']?.length).toBe(2)
+    expect(new Set(keys['undo']).size).toBe(1)
+    expect(keys['undo']).not.toContain(keys['do']?.[0])
+    expect(undone).toEqual([])
   })
 
   test('what the code no longer asks for is not forgotten: the run is blocked with an account', async () => {

@@ -172,6 +172,8 @@ describe('the encoded entry, format 1', () => {
       effect_completed: 55,
       effect_failed: 56,
       effect_recorded: 57,
+      effect_looked_up: 58,
+      effect_noted: 59,
       undo_started: 60,
       undo_intended: 61,
       undo_attempt_failed: 62,
@@ -186,6 +188,8 @@ describe('the encoded entry, format 1', () => {
       'deadline_passed',
       'effect_completed',
       'effect_failed',
+      'effect_looked_up',
+      'effect_noted',
     ])
     expect(kinds.filter(isEffectNote).length).toBe(10)
     expect(kinds.filter(isTerminal)).toEqual(['run_completed', 'run_failed', 'run_cancelled'])
@@ -237,7 +241,7 @@ describe('the run row\'s record', () => {
     endedAt: undefined,
     deadline: undefined,
     wakes: 0,
-    wokenSeq: 0,
+    expiresAt: undefined, notBefore: undefined, wokenInbox: 0, wokenSeq: 0,
     waitingFor: [{ kind: 'timer', key: 'k', dueAt: 5 }],
     blocked: undefined,
     inputHash: 'h',

@@ -1,6 +1,6 @@
 // What the compiler must refuse beyond the sketch, each beside what it accepts: options, outputs, signals, inputs, services, hosts.
 
-import { type Ctx, type Run, services, StepwellError, workflow, type WorkflowInput, type WorkflowOutput } from 'stepwell'
+import { type Ctx, type Once, type Run, services, StepwellError, workflow, type WorkflowInput, type WorkflowOutput } from 'stepwell'
 import { remote } from 'stepwell/client'
 import { browser } from 'stepwell/web'
 import { allowLocalhost, edge } from 'stepwell/worker'
@@ -175,6 +175,23 @@ workflow({ name: 'effects', input: z.any() }, async (ctx) => {
   await ctx.effect('e', () => 1, { kind: 'money', onAmbiguous: 'fail', undo: (made: string) => made })
   // @ts-expect-error an idempotent effect is run again
   await ctx.effect('e', () => 1, { kind: 'idempotent', onAmbiguous: 'ask' })
+  const once = await ctx.once('k', () => 1, { undo: (made) => { same<Equal<typeof made, number>>() } })
+  same<Equal<typeof once, Once<number>>>()
+  await ctx.once('k', ({ idempotencyKey }) => idempotencyKey, { onAmbiguous: 'probe', probe: () => ({ happened: 'x' }), timeout: '5 seconds', retry: { limit: 1 } })
+  // @ts-expect-error a fallback is of the type of the value
+  await ctx.once('k', () => 1, { onAmbiguous: 'skip', fallback: 'x' })
+  // @ts-expect-error skip without a fallback
+  await ctx.once('k', () => 1, { onAmbiguous: 'skip' })
+  // @ts-expect-error the key is what tells one from another: there is no input
+  await ctx.once('k', () => 1, { input: 1 })
+  // @ts-expect-error a key, then a function
+  await ctx.once(() => 1)
+  const has: boolean = await ctx.hasEffect('k')
+  const noted = await ctx.recordEffect('k', 'sent', { to: 'ada' })
+  same<Equal<typeof noted.record.at, number>>()
+  // @ts-expect-error a record has a status
+  await ctx.recordEffect('k')
+  return has
 })
 
 // --- clients

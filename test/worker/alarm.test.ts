@@ -2,6 +2,7 @@ import { exports } from 'cloudflare:workers'
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test'
 import { expect, test } from 'vitest'
 import { encode } from '../../src/codec.ts'
+import { PROTOCOL } from '../../worker/rpc.ts'
 import { decodeRecord } from '../../src/journal/record.ts'
 import { hasStatus, inRun, nothing, stored, until, withStorage } from './objects.ts'
 import { calls, open, setups, well, world } from './worker.ts'
@@ -40,7 +41,7 @@ test('G29: alarm() arms its successor before it drives, and does not wait for th
     // The gate is still closed, so the drive can't be over.
     expect(decodeRecord((await inside(object)) as never).status).toBe('running')
     open(run.id, 'through')
-    await until('it ends', async () => (await object.result(1, 0) as { value: { status: string } }).value.status === 'completed')
+    await until('it ends', async () => (await object.result(PROTOCOL, 0) as { value: { status: string } }).value.status === 'completed')
   })
   expect(await run.result()).toBe('through')
   async function inside(_: unknown): Promise<unknown> {
@@ -95,7 +96,7 @@ test('G29: a drive that the store stops is tried again after a growing time', as
     await object.alarm()
     await until('the back-off is armed', async () => log.includes('alarm +1s'))
     writes = 0
-    await object.summary(1)
+    await object.summary(PROTOCOL)
     await until('it grows', async () => log.includes('alarm +2s'))
   })
   expect(await client.get('sleepy', id).result()).toBe(1)
@@ -140,9 +141,9 @@ test('a run of 1,000 steps costs one row written for each of them, alarms and de
   const id = crypto.randomUUID()
   let rows = 0
   await withStorage(id, { wrote: (n) => { rows += n } }, async (object, log) => {
-    const started = await object.start(1, encode({ workflow: 'many', input: { n: 1000 }, options: { id } }))
+    const started = await object.start(PROTOCOL, encode({ workflow: 'many', input: { n: 1000 }, options: { id } }))
     expect(started).toMatchObject({ ok: true, value: { created: true } })
-    expect(await object.result(1, 20_000)).toMatchObject({ ok: true, value: { status: 'completed' } })
+    expect(await object.result(PROTOCOL, 20_000)).toMatchObject({ ok: true, value: { status: 'completed' } })
     // The start sets an alarm, the drive moves it, the end deletes it.
     expect(log).toHaveLength(3)
     expect(rows + log.length).toBeGreaterThan(1000)

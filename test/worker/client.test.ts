@@ -1,7 +1,7 @@
 import { env, withExports } from 'cloudflare:workers'
 import { expect, test, vi } from 'vitest'
 import { BlobRef, type Client, isStepwellError, StepwellError } from '../../src/index.ts'
-import type { RunRpc } from '../../worker/rpc.ts'
+import { PROTOCOL, type RunRpc } from '../../worker/rpc.ts'
 import { hasStatus, inRun, nothing, stored, until } from './objects.ts'
 import { add, calls, open, setups, small, well, type workflows, world } from './worker.ts'
 
@@ -322,7 +322,7 @@ test('a call whose error is retryable is repeated with a new stub; one that is o
 })
 
 test('a worker and an object of different protocols say so, and it passes', async () => {
-  const answer = await inRun(unique(), ({ object }) => object.summary(2))
+  const answer = await inRun(unique(), ({ object }) => object.summary(PROTOCOL + 1))
   expect(answer).toMatchObject({ ok: false, error: { code: 'store_unavailable', retryable: true } })
 })
 

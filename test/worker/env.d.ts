@@ -2,7 +2,7 @@ declare global {
   namespace Cloudflare {
     interface GlobalProps {
       mainModule: typeof import('./main.ts')
-      durableNamespaces: 'Scratch' | 'Run'
+      durableNamespaces: 'Scratch' | 'Run' | 'ToldRun'
     }
   }
 }

@@ -17,6 +17,6 @@ export class Scratch extends DurableObject {
   }
 }
 
-export { KeyValueRun, Run } from './worker.ts'
+export { KeyValueRun, Run, ToldRun } from './worker.ts'
 
 export default app

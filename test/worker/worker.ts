@@ -2,7 +2,7 @@
 
 import { Hono } from 'hono'
 import { z } from 'zod'
-import { permanent, services, workflow } from '../../src/index.ts'
+import { ambiguous, permanent, type RunEnd, services, workflow } from '../../src/index.ts'
 import { type Authorize, edge } from '../../worker/index.ts'
 
 /** What the tests see and change of the world. Tests and objects share one isolate, and not always one module instance. */
@@ -17,11 +17,15 @@ export interface World {
   authorize: Authorize<object>
   /** What making the services throws, if anything. */
   servicesError: Error | undefined
+  /** Ends that were told, and how often the next ones are not heard, by run. */
+  readonly ends: RunEnd[]
+  readonly deaf: Map<string, number>
 }
 
 const shared = globalThis as { stepwellWorld?: World }
 export const world: World = (shared.stepwellWorld ??= {
   calls: new Map(), gates: new Map(), others: new Map(), found: new Map(), authorize: () => ({ allow: true, principal: 'test' }), servicesError: undefined,
+  ends: [], deaf: new Map(),
 })
 
 export function open(run: string, value: unknown = true): void {
@@ -97,6 +101,27 @@ export const failing = workflow({ name: 'failing', input: z.any() }, async (ctx)
   return ctx.fail('unreachable')
 })
 
+/** Nobody knows whether it was paid: the first call breaks off. */
+export const paying = workflow({ name: 'paying', input: z.any(), services: shop }, async (ctx) => {
+  const paid = await ctx.effect('pay', ({ services, runId, key }) => {
+    if (services.shop.count(runId, key) === 1) throw ambiguous(new Error('the line went dead'))
+    return 'paid'
+  }, { kind: 'money', input: { cents: 5 }, at: 'edge', onAmbiguous: 'ask' })
+  await ctx.sleep(60)
+  return paid
+})
+
+/** Fails the first time. */
+export const flaky = workflow({ name: 'flaky', input: z.any(), services: shop }, async (ctx) => {
+  const first = await ctx.step('first', ({ services, runId, key }) => services.shop.count(runId, key), { at: 'edge' })
+  const second = await ctx.step('second', ({ services, runId, key }) => {
+    const n = services.shop.count(runId, key)
+    if (n === 1) throw permanent(new Error('not the first time'))
+    return n
+  }, { at: 'edge' })
+  return [first, second]
+})
+
 export const buggy = workflow({ name: 'buggy', input: z.any() }, async (ctx) => {
   await ctx.step('fine', () => 1)
   return (undefined as unknown as { n: number }).n
@@ -140,7 +165,7 @@ export const calling = workflow({ name: 'calling', input: z.object({ how: z.enum
   return value
 })
 
-export const workflows = [add, echo, sleepy, gated, staircase, failing, buggy, strict, chains, many, calling] as const
+export const workflows = [add, echo, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling] as const
 
 function makeShop(): { shop: Shop } {
   if (world.servicesError !== undefined) throw world.servicesError
@@ -180,6 +205,19 @@ export const small = edge({ workflows, services: () => makeShop(), authorize: al
 export const closed = edge({ workflows, services: () => makeShop(), authorize: null })
 
 export const Run = well.Run
+
+/** Where ends are told. */
+export const told = edge({
+  workflows, services: (_: object) => makeShop(), authorize: allowAll, className: 'ToldRun', limits: { stayAwakeMs: 50, recoveryMs: 1000 },
+  onEnd(end) {
+    world.ends.push(end)
+    const left = world.deaf.get(end.id) ?? 0
+    if (left === 0) return
+    world.deaf.set(end.id, left - 1)
+    throw new Error('nobody is there')
+  },
+})
+export const ToldRun = told.Run
 
 /** Set-ups that are wrong, each in its way, and one that is right the old way. */
 export const setups = {
