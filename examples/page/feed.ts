@@ -5,6 +5,7 @@ import { type BlobRef, type Client, type EntryView, isStepwellError, type RunSum
 import type { digest } from '../digest/digest.ts'
 import type { order } from '../order/order.ts'
 import type { RunRef, Workflow } from './keep.ts'
+import type { Control } from './run-card.ts'
 import { type Seen, seenKey } from './timeline.ts'
 
 export type Flow = typeof order | typeof digest
@@ -100,6 +101,15 @@ export class Feed {
     const run = this.runs.get(id)
     if (run === undefined) return
     await this.source.client.get(run.workflow, id).cancel({ reason: 'cancelled on the page' })
+    await this.refresh(id)
+  }
+
+  async control(id: string, what: Control): Promise<void> {
+    const known = this.runs.get(id)
+    if (known === undefined) return
+    const run = this.source.client.get(known.workflow, id)
+    if (typeof what === 'object') await run.resolve(what.seq, what.resolution)
+    else await run[what]()
     await this.refresh(id)
   }
 

@@ -84,7 +84,7 @@ export class Panel {
       for (const state of list) {
         if (this.#cards.has(state.id)) continue
         this.#cards.set(state.id, new RunCard(state, {
-          setOpen: (id, isOpen) => this.feed.setOpen(id, isOpen), cancel: (id) => this.feed.cancel(id),
+          setOpen: (id, isOpen) => this.feed.setOpen(id, isOpen), cancel: (id) => this.feed.cancel(id), control: (id, what) => this.feed.control(id, what),
         }))
       }
     } else this.#cards.get(run.id)?.update(run)

@@ -1,6 +1,7 @@
 // One run on the page: a line that says how it is, and, when opened, its timeline, its result, and what can be done.
 
-import type { RunSummary } from 'stepwell'
+import type { Resolution, RunSummary } from 'stepwell'
+import { askedOf, askView } from './ask.ts'
 import { freshId, h, setChildren, setText } from './dom.ts'
 import { explain } from './explain.ts'
 import type { RunState } from './feed.ts'
@@ -14,7 +15,12 @@ export interface CardActions {
   setOpen(id: string, isOpen: boolean): void
   /** Rejects with what went wrong. */
   cancel(id: string): Promise<void>
+  /** The same. */
+  control(id: string, what: Control): Promise<void>
 }
+
+/** What a person can do with a run besides a cancel. */
+export type Control = 'pause' | 'resume' | 'retry' | { readonly seq: number; readonly resolution: Resolution }
 
 type Tone = 'quiet' | 'live' | 'good' | 'bad' | 'warn'
 
@@ -56,8 +62,10 @@ export class RunCard {
   #state: RunState
   #actions: CardActions
   #isOpen = false
-  #cancelProblem: unknown
-  #isCancelling = false
+  /** What was asked for last and did not work, with what did not come of it. */
+  #problem: { readonly error: unknown; readonly before: string } | undefined
+  #isBusy = false
+  #asks = new Map<number, HTMLElement>()
   #lines = new Map<string, LineView>()
   #shownEnd: RunSummary | undefined
 
@@ -69,9 +77,13 @@ export class RunCard {
   readonly #button: HTMLButtonElement
   readonly #body: HTMLElement
   readonly #notices = h('div', { class: 'notices' })
+  readonly #ask = h('div', { class: 'asks' })
   readonly #list = h('ol', { class: 'timeline', 'aria-label': 'Steps' })
   readonly #end = h('div', { class: 'end' })
   readonly #about = h('span', { class: 'quiet' })
+  readonly #pause = h('button', { type: 'button', class: 'small' }, 'Pause')
+  readonly #resume = h('button', { type: 'button', class: 'small' }, 'Resume')
+  readonly #retry = h('button', { type: 'button', class: 'small' }, 'Retry from where it failed')
   readonly #cancel = h('button', { type: 'button', class: 'small danger' }, 'Cancel this run')
 
   constructor(state: RunState, actions: CardActions) {
@@ -84,14 +96,17 @@ export class RunCard {
       h('span', { class: 'run-lines' }, h('span', { class: 'run-line' }, this.#title, this.#facts), this.#now),
       this.#chip, h('span', { class: 'chevron', 'aria-hidden': 'true' }))
     this.#body = h('div', { class: 'run-body', id: bodyId, hidden: true },
-      this.#notices, this.#list, this.#end,
-      h('footer', { class: 'run-foot' }, this.#about, this.#cancel))
+      this.#notices, this.#ask, this.#list, this.#end,
+      h('footer', { class: 'run-foot' }, this.#about, h('span', { class: 'run-actions' }, this.#pause, this.#resume, this.#retry, this.#cancel)))
     this.element = h('article', { class: 'run', 'data-run': state.id, 'data-workflow': state.workflow }, h('h3', {}, this.#button), this.#bar, this.#body)
     this.#button.addEventListener('click', () => {
       this.isTouched = true
       this.setOpen(!this.#isOpen)
     })
-    this.#cancel.addEventListener('click', () => void this.#askCancel())
+    this.#cancel.addEventListener('click', () => void this.#try('The run was not cancelled. ', () => this.#actions.cancel(this.id)))
+    for (const [button, what, before] of [
+      [this.#pause, 'pause', 'The run was not paused. '], [this.#resume, 'resume', 'The run was not resumed. '], [this.#retry, 'retry', 'The run was not retried. '],
+    ] as const) button.addEventListener('click', () => void this.#try(before, () => this.#actions.control(this.id, what)))
     this.update(state)
   }
 
@@ -135,13 +150,30 @@ export class RunCard {
     })
     this.#lines = new Map(views)
     setChildren(this.#list, views.map(([, view]) => view.element))
-    if (summary?.endedAt !== undefined && this.#shownEnd?.endedAt !== summary.endedAt) {
+    if (this.#shownEnd?.endedAt !== summary?.endedAt) {
+      // A run that is retried has no end any more.
       this.#shownEnd = summary
-      setChildren(this.#end, endOf(state.workflow, summary))
+      setChildren(this.#end, summary?.endedAt === undefined ? [] : endOf(state.workflow, summary))
     }
+    this.#updateAsks(summary)
     setText(this.#about, `${summary === undefined ? '' : `Started ${moment(summary.createdAt, Date.now())} · `}${state.id}`)
     this.#cancel.hidden = summary === undefined || summary.endedAt !== undefined || isDamaged(summary)
-    this.#cancel.disabled = this.#isCancelling || summary?.status === 'cancelling'
+    this.#cancel.disabled = this.#isBusy || summary?.status === 'cancelling'
+    const status = summary?.status
+    this.#pause.hidden = status !== 'queued' && status !== 'running' && status !== 'waiting'
+    this.#resume.hidden = status !== 'paused'
+    this.#retry.hidden = status !== 'failed'
+    for (const button of [this.#pause, this.#resume, this.#retry]) button.disabled = this.#isBusy
+  }
+
+  /** One for each effect that somebody has to decide about; what was typed stays while it is asked. */
+  #updateAsks(summary: RunSummary | undefined): void {
+    const asked = summary === undefined ? [] : askedOf(summary)
+    const asks = new Map(asked.map((one) => [
+      one.seq, this.#asks.get(one.seq) ?? askView(one, (seq, resolution) => this.#actions.control(this.id, { seq, resolution })),
+    ]))
+    this.#asks = asks
+    setChildren(this.#ask, [...asks.values()])
   }
 
   #updateNotices(summary: RunSummary | undefined, problem: unknown): void {
@@ -149,21 +181,21 @@ export class RunCard {
     // A damaged journal is why the run is blocked; that is said once.
     const isSaid = summary?.status === 'blocked' && codeOf(problem) === summary.blocked?.code
     if (problem !== undefined && !isSaid) notices.push(notice('warn', problem, 'What you see is the last that was known. '))
-    if (this.#cancelProblem !== undefined) notices.push(notice('bad', this.#cancelProblem, 'The run was not cancelled. '))
-    if (summary?.status === 'blocked' && summary.blocked !== undefined) notices.push(notice('bad', summary.blocked, 'This run is blocked. '))
+    if (this.#problem !== undefined) notices.push(notice('bad', this.#problem.error, this.#problem.before))
+    if (summary?.status === 'blocked' && askedOf(summary).length === 0 && summary.blocked !== undefined) notices.push(notice('bad', summary.blocked, 'This run is blocked. '))
     setChildren(this.#notices, notices)
   }
 
-  async #askCancel(): Promise<void> {
-    this.#isCancelling = true
-    this.#cancelProblem = undefined
+  async #try(before: string, act: () => Promise<void>): Promise<void> {
+    this.#isBusy = true
+    this.#problem = undefined
     this.update(this.#state)
     try {
-      await this.#actions.cancel(this.id)
+      await act()
     } catch (error) {
-      this.#cancelProblem = error
+      this.#problem = { error, before }
     }
-    this.#isCancelling = false
+    this.#isBusy = false
     this.update(this.#state)
   }
 }
@@ -184,7 +216,8 @@ function nowText(summary: RunSummary | undefined, problem: unknown, now: number)
   if (summary.endedAt !== undefined) return `${moment(summary.endedAt, now)}, took ${span(summary.endedAt - summary.createdAt)}`
   const waits = summary.waitingFor.flatMap(({ kind, dueAt }) => (dueAt === undefined ? [] : [{ kind, dueAt }])).sort((a, b) => a.dueAt - b.dueAt)
   const [next] = waits
-  if (summary.status === 'blocked') return 'Needs somebody’s help'
+  if (summary.status === 'blocked') return askedOf(summary).length > 0 ? 'Waits for your decision' : 'Needs somebody’s help'
+  if (summary.status === 'paused') return 'Paused: nothing goes on until it is resumed'
   const [step, ...others] = summary.steps ?? []
   if (step !== undefined) return others.length === 0 ? `${labelOf(step.key)}…` : `${count(others.length + 1, 'step')} under way`
   if (next !== undefined && next.dueAt > now) return `${next.kind === 'retry' ? 'Tries again' : 'Goes on'} in ${countdown(next.dueAt - now)}`

@@ -67,7 +67,7 @@ export function story(workflow: string, { rows, notes }: Timeline, summary: RunS
   for (const { kind, at, after, payload } of [...notes].reverse()) {
     const before = workflow === 'digest' ? lines.length : after
     lines.splice(before, 0, {
-      ...planned(`note ${at}`, kind === 'cancel_requested' ? 'Cancel requested' : kind === 'deadline_passed' ? 'The run took too long' : 'Started over: the program had changed'),
+      ...planned(`note ${at}`, kind === 'cancel_requested' ? 'Cancel requested' : kind === 'deadline_passed' ? 'The run took too long' : 'Begun again'),
       state: 'note', endedAt: at, detail: (payload as { reason?: string } | undefined)?.reason,
     })
   }
