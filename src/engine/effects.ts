@@ -12,7 +12,7 @@ import { Ambiguities, type Ambiguity, ambiguityOf } from './ambiguity.ts'
 import type { Attempt, Outcome } from './attempt.ts'
 import { nothing, type Pending, type StepPart } from './call.ts'
 import type { EffectPart } from './effect.ts'
-import { EffectHistory, type IntentPayload } from './effect-history.ts'
+import { EffectHistory, type IntentPayload, type Standing } from './effect-history.ts'
 import { idempotencyKey } from './key.ts'
 import { type EffectStatus, type Intent, isFree, ledgerWrite, type LedgerRow, readLedger } from './ledger.ts'
 import { addOutcome, type Group, hasRoom, type Live } from './live.ts'
@@ -83,6 +83,7 @@ export class Effects {
 
   /** The function has ended, or may not go on: what was not intended yet never will be; the rest is settled or decided. */
   close(): void {
+    this.releaseUnwanted()
     this.#queue = this.#queue.filter(({ key }) => this.history.standings.get(key)?.phase === 'intended' || this.history.standings.get(key)?.phase === 'ambiguous')
     // Intended in an earlier pass, and asked for by a function that did not wait for it.
     for (const [key, { phase }] of this.history.standings) {
@@ -90,6 +91,11 @@ export class Effects {
       const call = this.history.calls.get(key)
       if (call !== undefined && !this.open.has(baseOf(call)) && !this.#queue.includes(call)) this.#queue.push(call)
     }
+  }
+
+  /** Who had joined a call that nobody answers any more is free to act. */
+  releaseUnwanted(): void {
+    for (const [base, holder] of this.#holders) if (!this.isWanted(holder) && !this.open.has(base)) this.#release(base)
   }
 
   /** Its time has come: the next attempt, or the end of the wait for a predecessor. */
@@ -225,36 +231,44 @@ export class Effects {
     const effect = call.effect as EffectPart
     const isWanted = this.isWanted(call)
     const standing = this.history.standings.get(call.key)
-    const ledger = await readLedger(state.store, effect.base)
-    if (standing !== undefined && standing.phase !== 'recorded') {
-      const { intent } = standing
-      if ((standing.phase === 'intended' || standing.phase === 'ambiguous') && intent !== undefined && ledger !== undefined) {
-        const isLive = attempts.live.get(call.key)?.role === 'effect'
-        this.#opened(call, intent, ledger, isLive ? 'running' : standing.phase === 'ambiguous' ? 'ambiguous' : 'waiting', now, standing.why, standing.error)
+    const isIntended = standing?.phase === 'intended' || standing?.phase === 'ambiguous'
+    // What the ledger says is newer than notes that a generation inherits: its past may have been cut between intent and outcome.
+    const ledger = await readLedger(state.store, effect.base) ?? (isIntended ? this.#unlisted(call, standing) : undefined)
+    if (ledger?.status === 'done' || ledger?.status === 'skipped') {
+      if (isWanted) await this.#found(group, call, ledger)
+      else this.history.standings.delete(call.key)
+      return
+    }
+    if (ledger === undefined || isFree(ledger)) {
+      if (!isWanted) {
+        this.history.standings.delete(call.key)
         return
       }
-      if (!isWanted) return
-      if (standing.phase === 'failed' && standing.due !== undefined && standing.due > now) {
+      if (standing?.phase === 'failed' && standing.due !== undefined && standing.due > now) {
         call.due = standing.due
         call.isDueStored = true
         this.#live.timed.add(call)
         return
       }
-      return this.intend(group, call, standing.attempt, ledger, now)
+      return this.intend(group, call, standing?.phase === 'failed' || standing?.phase === 'free' ? standing.attempt : 1, ledger, now)
     }
-    if (isFree(ledger)) {
-      if (isWanted) this.intend(group, call, 1, ledger, now)
-      return
-    }
-    const row = ledger as LedgerRow
-    if (row.status === 'done' || row.status === 'skipped') {
-      if (isWanted) await this.#found(group, call, row)
-      return
-    }
-    // Intended in an earlier generation.
+    // Intended, in this pass' history or in an earlier generation.
+    const intent = ledger.intent as Intent
     const attempt = attempts.ofEffect(effect.base)
     if (attempt !== undefined && attempt.key !== call.key) attempts.adopt(attempt, call.key)
-    this.#opened(call, row.intent as Intent, row, attempt !== undefined ? 'running' : row.status === 'ambiguous' ? 'ambiguous' : 'waiting', now)
+    const known = isIntended && standing.intent?.seq === intent.seq ? standing : undefined
+    const isAmbiguous = ledger.status === 'ambiguous' || known?.phase === 'ambiguous'
+    this.#opened(call, intent, ledger, attempt !== undefined ? 'running' : isAmbiguous ? 'ambiguous' : 'waiting', now, known?.why, known?.error)
+  }
+
+  /** G1: the journal tells of an intent for which the ledger has no row. */
+  #unlisted(call: Pending, { intent }: Standing): LedgerRow | undefined {
+    if (intent === undefined) return undefined
+    const { kind } = call.effect as EffectPart
+    return {
+      status: 'in_progress', key: call.key, kind, generation: this.#live.state.record.generation, intent, outcome: undefined,
+      hasUndo: call.step?.undo !== undefined, undos: 0, updatedAt: intent.at,
+    }
   }
 
   #opened(call: Pending, intent: Intent, ledger: LedgerRow, phase: OpenEffect['phase'], now: number, why: Ambiguity = 'lost', error?: unknown): void {

@@ -211,6 +211,8 @@ export class Live {
       // What came while the lines above awaited has rung no bell: nothing may be waited for before it is looked at.
       if (attempts.settled.length > 0 || attempts.late.length > 0 || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
       if (effects.isBusy && !isHeld) continue
+      // An effect that was to be settled first turned out to be settled.
+      if (isOver && !effects.isOpen && !effects.isBusy) continue
       const running = attempts.live.size > 0
       if (isHeld && !running) {
         const parked = await this.#park(pass, state.record.paused === undefined ? state.record.notBefore ?? null : null)
@@ -335,6 +337,7 @@ export class Live {
     this.attempts.abandon(error, ({ key, role }) => role !== 'effect' && role !== 'probe' && pass.outstanding.get(key)?.isCleanup !== true)
     this.attempts.abortEffects(error)
     pass.rejectOutstanding(entry.at, error)
+    pass.effects.releaseUnwanted()
   }
 
   #causeToWind(pass: Pass, now: number): Winding['cause'] | undefined {

@@ -108,9 +108,9 @@ async function rowOf(state: RunState, group: Group, key: string): Promise<unknow
 /** Instead of details that are too large for the ledger: what they were, and how to tell them from others (B-032). */
 function digest(bytes: Uint8Array): { readonly truncated: true; readonly bytes: number; readonly blake3: string; readonly type: string; readonly size?: number } {
   const value = decode(bytes)
-  const type = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value === 'object' ? value.constructor?.name ?? 'object' : typeof value
-  const size = typeof value === 'string' || Array.isArray(value) ? value.length : type === 'Object' ? Object.keys(value as object).length : undefined
-  return { truncated: true, bytes: bytes.length, blake3: hex(blake3(bytes)), type: type === 'Object' ? 'object' : type, ...(size === undefined ? undefined : { size }) }
+  const type = typeof value === 'object' ? Object.prototype.toString.call(value).slice(8, -1).toLowerCase() : typeof value
+  const size = typeof value === 'string' || Array.isArray(value) ? value.length : type === 'object' ? Object.keys(value as object).length : undefined
+  return { truncated: true, bytes: bytes.length, blake3: hex(blake3(bytes)), type, ...(size === undefined ? undefined : { size }) }
 }
 
 // No scope has such a label: in one, "#" would be escaped.

@@ -208,11 +208,22 @@ export class Undo {
       }) }
   }
 
-  /** Effects that the ledger says happened and can be undone, and for which this pass has not asked. */
+  /**
+   * Effects that the ledger says happened and can be undone, and for which this pass has not asked. Those that it has asked for, and
+   * whose outcome was not delivered before it ended, can be undone like the others.
+   */
   async #unreachable(): Promise<readonly string[]> {
     if (this.#live.state.record.generation === 1) return []
+    const asked = new Map([...this.#pass.effects.history.calls.values()].map((call) => [call.effect?.base, call]))
     const known = new Set(this.#targets.map(({ call }) => call.effect?.base))
-    return (await ledgerRows(this.#live.state.store)).filter(({ base, row }) => row.hasUndo && row.status === 'done' && !known.has(base)).map(({ row }) => row.key)
+    const unreachable: string[] = []
+    for (const { base, row } of await ledgerRows(this.#live.state.store)) {
+      if (!row.hasUndo || row.status !== 'done' || known.has(base)) continue
+      const call = asked.get(base)
+      if (call?.step?.undo === undefined) unreachable.push(row.key)
+      else this.add(call, row.outcome as number)
+    }
+    return unreachable
   }
 
   async #undos(call: Pending): Promise<number> {

@@ -404,6 +404,85 @@ describe('G14, G15: what is told apart', () => {
   })
 })
 
+describe('G15: a past that was cut in the middle of an effect', () => {
+  const policies = [{ onAmbiguous: 'rerun' }, { onAmbiguous: 'skip', fallback: 0 }, { onAmbiguous: 'fail' }, { onAmbiguous: 'ask' }] as const
+  for (const policy of policies) {
+    for (const [what, first] of [['at once', []], ['at its second attempt', [new Error('declined')]]] as const) {
+      test(`G15: ${policy.onAmbiguous}: it was intended before the cut and has happened behind it, ${what}: found, and not decided again`, async () => {
+        const outside = new Outside()
+        const throwing = [...first]
+        const bank = gate()
+        let isBroken = true
+        const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+          const paid = ctx.effect('e', async ({ idempotencyKey }): Promise<number> => {
+            const error = throwing.shift()
+            if (error !== undefined) throw error
+            const n = outside.ask(idempotencyKey)
+            await bank.promise
+            return n
+          }, { ...money, ...policy, retry: { delay: 1 } })
+          await ctx.sleep(10)
+          await ctx.step('b', () => { if (isBroken) throw permanent(new Error('down')) })
+          return paid
+        })
+        const process = open(w)
+        await process.runs.start(w, 0, { id: ID })
+        const drive = await process.begin()
+        for (let i = 0; i < 20; i++) await process.pass(1)
+        bank.open()
+        expect(await drive.end).toEqual({ kind: 'ended', status: 'failed' })
+        expect(effects(process).at(-1)).toBe('effect_recorded e')
+        isBroken = false
+        await process.runs.control(ID, { kind: 'retry' })
+        expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+        expect((await process.runs.summary(ID)).output).toBe(1)
+        expect(outside.keys.length).toBe(1)
+        expect(audits(process)).toEqual([])
+      })
+    }
+  }
+
+  for (const end of ['completed', 'failed'] as const) {
+    test(`G15, G16: nobody waits for it any more: the run ends ${end}, and it is undone only when it fails`, async () => {
+      const bank = gate()
+      const undone: unknown[] = []
+      let isFirst = true
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+        void ctx.effect('e', () => bank.promise.then(() => 'paid'), { ...money, onAmbiguous: 'ask', undo: (outcome) => { undone.push(outcome) } }).catch(() => {})
+        await ctx.sleep(10)
+        if (isFirst) await ctx.step('b', () => 1)
+        if (!isFirst && end === 'failed') throw new Error('no')
+      })
+      const process = open(w)
+      await process.runs.start(w, 0, { id: ID })
+      const drive = await process.begin()
+      for (let i = 0; i < 20; i++) await process.pass(1)
+      bank.open()
+      await drive.end
+      isFirst = false
+      await process.runs.control(ID, { kind: 'restart', from: 'b' })
+      expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: end })
+      expect(undone).toEqual(end === 'failed' ? ['paid'] : [])
+    })
+  }
+
+  test('G1: a ledger that was lost does not make what was intended free: its policy decides', async () => {
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => { calls++; return new Promise<number>(() => {}) }, { ...money, onAmbiguous: 'skip', fallback: 0 }))
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.begin()
+    await first.crash()
+    const store = world.shelf.open(ID)
+    store.commit({ expect: { kind: 'exists' }, rows: store.keys('effect', { limit: 10 }).map((key) => ({ table: 'effect', key, value: null })) })
+    const second = world.boot(w)
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(calls).toBe(1)
+    expect(audits(second)).toMatchObject([{ decision: 'skip', why: 'lost' }])
+  })
+})
+
 describe('G16: at the end', () => {
   test('G16: an effect that lost a race is settled before the end, and recorded', async () => {
     const bank = gate<string>()

@@ -182,6 +182,31 @@ describe('ctx.once', () => {
   })
 })
 
+describe('ctx.once in a cleanup', () => {
+  test('G21: a cancel ends the wait for the next attempt; a cleanup that asks for the same key acts by itself', async () => {
+    let calls = 0
+    let got: unknown
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const f = (): number => {
+        if (++calls === 1) throw new Error('down')
+        return calls
+      }
+      const retry = { delay: '1 hour', jitter: 0 } as const
+      try {
+        await ctx.once('k', f, { retry })
+      } finally {
+        got = await ctx.cleanup((c) => c.once('k', f, { retry }))
+      }
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.drive(ID)
+    await process.runs.cancel(ID)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(got).toEqual({ value: 2, replayed: false })
+  })
+})
+
 describe('ctx.hasEffect and ctx.recordEffect', () => {
   test('B-031: after 300 effects the first is still there; what was undone, failed or never asked for is not', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
