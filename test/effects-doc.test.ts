@@ -10,12 +10,15 @@ const said = ({ requests, ends, by }: Cell): string =>
   `${requests}, ${ends === 'effect_ambiguous' ? '`effect_ambiguous`' : ends}${by === undefined ? '' : ` (${by})`}`
 
 function printed(): string {
-  const cells = table()
-  const lines = [`| policy | kinds | ${points.join(' | ')} |`, `| --- | --- |${' --- |'.repeat(points.length)}`]
-  for (const policy of policies) {
-    const rows = Map.groupBy(new Set(cells.filter((cell) => cell.policy === policy).map(({ kind }) => kind)), (kind) =>
-      points.map((point) => said(cells.find((cell) => cell.kind === kind && cell.policy === policy && cell.point === point) as Cell)).join(' | '))
-    for (const [row, kinds] of rows) lines.push(`| ${policy} | ${kinds.join(', ')} | ${row} |`)
+  const lines = [`| killed | ${policies.join(' | ')} |`, `| --- |${' --- |'.repeat(policies.length)}`]
+  for (const point of points) {
+    const row = policies.map((policy) => {
+      // Every kind that takes the policy does the same.
+      const all = new Set(table().filter((cell) => cell.point === point && cell.policy === policy).map(said))
+      expect([...all]).toHaveLength(1)
+      return [...all][0]
+    })
+    lines.push(`| ${point} | ${row.join(' | ')} |`)
   }
   return `\n${lines.join('\n')}\n`
 }
