@@ -108,9 +108,7 @@ export class Effects {
   /** Adds to `group` what can be committed of effects now. */
   async collect(group: Group, now: number): Promise<void> {
     const { limits } = this.#live.state
-    // A call that the journal tells of is the one that acts, whoever asked first in this pass.
-    const isNew = (call: Pending): number => call.kind === 'once' && !this.history.standings.has(call.key) ? 1 : 0
-    const queue = this.#queue.sort((a, b) => isNew(a) - isNew(b))
+    const queue = this.#queue
     this.#queue = []
     for (const [i, call] of queue.entries()) {
       if (!hasRoom(group, limits)) {

@@ -191,7 +191,8 @@ describe('ctx.once in a cleanup', () => {
         if (++calls === 1) throw new Error('down')
         return calls
       }
-      const retry = { delay: '1 hour', jitter: 0 } as const
+      // Waited for in memory: the run is not parked.
+      const retry = { delay: '1 second', jitter: 0 } as const
       try {
         await ctx.once('k', f, { retry })
       } finally {
@@ -200,9 +201,10 @@ describe('ctx.once in a cleanup', () => {
     })
     const process = open(w)
     await process.runs.start(w, 0, { id: ID })
-    await process.runs.drive(ID)
+    const drive = await process.begin()
     await process.runs.cancel(ID)
-    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    await process.idle(20)
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'cancelled' })
     expect(got).toEqual({ value: 2, replayed: false })
   })
 })
