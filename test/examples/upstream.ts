@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
+import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -67,7 +68,7 @@ export async function startUpstream({ ledgerPath, port = 0, control, page }: Ups
       if (!response.ok) throw new Error(await response.text())
     },
     async requests(action) {
-      const { requests } = await (await fetch(`${url}/ledger`)).json() as { requests: LedgerRequest[] }
+      const { requests } = await ledgerOf(url)
       return action === undefined ? requests : requests.filter((request) => request.action === action)
     },
     async post(action, body, key) {
@@ -88,4 +89,14 @@ async function addressOf(child: ChildProcess): Promise<string> {
   const lines = createInterface({ input: child.stdout as NonNullable<ChildProcess['stdout']> })
   for await (const line of lines) return (JSON.parse(line) as { url: string }).url
   throw new Error('the upstream ended before it gave its address')
+}
+
+/** On a connection of its own: a request that the upstream answers twice leaves its second answer to the next one of that connection. */
+function ledgerOf(url: string): Promise<{ readonly requests: LedgerRequest[] }> {
+  return new Promise((resolve, reject) => {
+    get(`${url}/ledger`, { agent: false }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (part: string) => (text += part)).on('end', () => resolve(JSON.parse(text) as { requests: LedgerRequest[] }))
+    }).on('error', reject)
+  })
 }
