@@ -12,11 +12,12 @@ const HOUR = 3_600_000
 
 /** A run whose sleep is over, that nothing has woken. */
 async function overdue(): Promise<string> {
-  const run = await client.start('sleepy', { ms: 200 })
+  const run = await client.start('sleepy', { ms: 1000 })
   await hasStatus(run, 'waiting')
+  const { wake_at: wakeAt } = await rowOf(run.id)
   await inRun(run.id, ({ state }) => state.storage.deleteAlarm())
   await evictDurableObject(exports.Run.getByName(run.id))
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  await until('its time has come', async () => Date.now() > (wakeAt as number))
   return run.id
 }
 
@@ -152,7 +153,7 @@ test('a run of 1,000 steps costs one row written for each of them, alarms and de
 })
 
 test('G19: a timer that was due while nothing ran fires once, on the alarm alone, with no request', async () => {
-  const run = await client.start('sleepy', { ms: 500 })
+  const run = await client.start('sleepy', { ms: 1500 })
   await hasStatus(run, 'waiting')
   await evictDurableObject(exports.Run.getByName(run.id))
   // Looks into the test's own memory, not at the object: nothing wakes it but its alarm.

@@ -43,13 +43,15 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 describe('over HTTP', () => {
   test('pause and resume: the run stops, and goes on by itself; who asked is kept', async () => {
     world.authorize = (_, action) => ({ allow: true, principal: `${action} by ada` })
-    const run = await client.start('sleepy', { ms: 100 })
+    const run = await client.start('sleepy', { ms: 1500 })
+    await hasStatus(run, 'waiting')
+    const { dueAt } = (await run.status()).waitingFor[0]!
     expect(await send('POST', `${run.id}/pause`)).toMatchObject({ status: 200, body: { outcome: 'requested' } })
     await hasStatus(run, 'paused')
     expect((await recordOf(run.id)).paused).toMatchObject({ principal: 'pause by ada' })
     expect((await stored(run.id)).alarm).toBe(null)
     expect(await send('POST', `${run.id}/pause`, {})).toMatchObject({ status: 200, body: { outcome: 'already_requested', status: 'paused' } })
-    await new Promise((resolve) => setTimeout(resolve, 150))
+    await until('its timer is due', async () => Date.now() > (dueAt as number))
     expect((await run.status()).status).toBe('paused')
     expect(await send('POST', `${run.id}/resume`)).toMatchObject({ status: 200, body: { outcome: 'requested' } })
     expect(await run.result()).toBe(1)
@@ -163,7 +165,7 @@ describe.each(['edge', 'remote'] as const)('the %s client', (name) => {
   const its = clients[name]
 
   test('pauses, resumes, retries, restarts, resolves, lists effects, cancels with undo', async () => {
-    const sleepy = await its.start('sleepy', { ms: 100 })
+    const sleepy = await its.start('sleepy', { ms: 1500 })
     expect((await sleepy.pause()).outcome).toBe('requested')
     await hasStatus(sleepy, 'paused')
     expect((await sleepy.resume()).outcome).toBe('requested')
