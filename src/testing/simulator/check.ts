@@ -1,0 +1,171 @@
+// What must hold whatever fails: the guarantees, each as a check on what was committed, called and done outside.
+
+import type { Call } from '../../context.ts'
+import { decode } from '../../codec.ts'
+import type { Decided } from '../../engine/ambiguity.ts'
+import type { IntentPayload } from '../../engine/effect-history.ts'
+import { decodeEntry, type Entry, GENESIS, isTerminal } from '../../journal/entry.ts'
+import type { Batch } from '../../store/store.ts'
+import type { Outside } from './outside.ts'
+import type { Actor } from './world.ts'
+
+interface Intent {
+  readonly seq: number
+  readonly startBy: number
+}
+
+/** What is on the disk of one run, as the checks need it: rebuilt when a part of it is lost. */
+class History {
+  entries: Entry[] = []
+  /** By generation and key. */
+  readonly outcomes = new Map<string, number>()
+  readonly due = new Map<string, number>()
+  /** Without an outcome yet, by idempotency key. */
+  readonly open = new Map<string, Intent>()
+  /** By idempotency key. */
+  readonly policies = new Map<string, string>()
+  /** By call: its idempotency key. */
+  readonly keys = new Map<string, string>()
+}
+
+export class Checks {
+  /** The first thing that did not hold. */
+  violation: string | undefined
+  commits = 0
+  readonly #runs = new Map<string, History>()
+  /** How often a function was called, by idempotency key. Never forgotten: what is done is done. */
+  readonly #called = new Map<string, number>()
+  readonly #intended = new Map<string, number>()
+  readonly #steps = new Map<string, string>()
+
+  fail(what: string): void {
+    this.violation ??= what
+  }
+
+  entries(runId: string): readonly Entry[] {
+    return this.#runs.get(runId)?.entries ?? []
+  }
+
+  committed(runId: string, batch: Batch, by: Actor): void {
+    if (batch.entries !== undefined) this.commits++
+    for (const { seq, bytes } of batch.entries ?? []) {
+      const history = this.#history(runId)
+      const last = history.entries.at(-1)
+      if (seq !== (last?.seq ?? 0) + 1) return this.fail(`G3: entry ${seq} of ${runId} follows entry ${last?.seq ?? 0}`)
+      let entry: Entry
+      try {
+        entry = decodeEntry(seq, bytes, last?.hash ?? GENESIS)
+      } catch (error) {
+        return this.fail(`G4: entry ${seq} of ${runId} breaks the chain: ${String(error)}`)
+      }
+      if (entry.host !== by.name) this.fail(`entry ${seq} of ${runId} names the host ${entry.host} and was written by ${by.label}`)
+      if (last !== undefined && entry.at < last.at) this.fail(`G11: entry ${seq} of ${runId} is older than the one before it`)
+      if (last !== undefined && isTerminal(last.kind) && entry.kind !== 'generation_started') this.fail(`${entry.kind} of ${runId} follows ${last.kind}`)
+      if (entry.kind === 'timer_fired' && by.now() < (entry.due ?? 0)) this.fail(`G19: ${entry.key} of ${runId} fired ${(entry.due ?? 0) - by.now()} ms early`)
+      this.#add(history, entry)
+      if (entry.kind === 'effect_intended') this.#count((decode(entry.payload) as IntentPayload).idempotencyKey)
+      if (entry.kind === 'undo_intended') this.#count(`undo ${runId} ${entry.key}`)
+    }
+  }
+
+  #count(what: string): void {
+    this.#intended.set(what, (this.#intended.get(what) ?? 0) + 1)
+  }
+
+  lost(runId: string, entries: number | undefined): void {
+    const before = this.#runs.get(runId)
+    this.#runs.delete(runId)
+    if (entries === undefined || before === undefined) return
+    const history = this.#history(runId)
+    for (const entry of before.entries.slice(0, entries)) this.#add(history, entry)
+  }
+
+  /** `durable`: entries of the run that would survive the loss of power now. */
+  executed(by: Actor, call: Call<{}, 'any', unknown>, role: 'step' | 'effect' | 'undo' | 'probe', durable: number): void {
+    if (by.isDead) return this.fail(`${role} ${call.key} was called by ${by.label}, which is dead`)
+    const history = this.#history(call.runId)
+    const { idempotencyKey: id, key } = call
+    if (role === 'probe') return
+    if (role === 'step') {
+      const generation = history.entries.at(-1)?.generation ?? 1
+      // A frozen host may thaw in the middle of a step that another has finished: at least once.
+      if (history.outcomes.has(`${generation} ${key}`) && !by.wasFrozen) this.fail(`G2: step ${key} of ${call.runId} was called after its outcome was committed`)
+      const other = this.#steps.get(id)
+      if (other !== undefined && other !== key) this.fail(`G15: the steps ${other} and ${key} of ${call.runId} have one idempotency key`)
+      this.#steps.set(id, key)
+      return
+    }
+    // Intents of undos name what they take back, and no idempotency key.
+    const what = role === 'undo' ? `undo ${call.runId} ${key.replace(/^undo of /, '')}` : id
+    const called = (this.#called.get(what) ?? 0) + 1
+    const intended = this.#intended.get(what) ?? 0
+    this.#called.set(what, called)
+    if (called > intended) return this.fail(`G12: ${role} ${key} of ${call.runId} was called ${called} times and intended ${intended} times`)
+    if (role !== 'effect') return
+    const intent = history.open.get(id)
+    // Whoever was frozen may come late, but not later than `startBy`: until then the intent is not decided.
+    if (intent === undefined) return this.fail(`G12: effect ${key} of ${call.runId} was called by ${by.label} without an open intent`)
+    if (intent.seq > durable) this.fail(`G12: effect ${key} of ${call.runId} was called before its intent was durable`)
+    if (by.now() > intent.startBy) this.fail(`G12: effect ${key} of ${call.runId} was called ${by.now() - intent.startBy} ms after startBy`)
+  }
+
+  /** What was done outside, of this run. `isExact`: no clock was moved forward while a request was on its way. */
+  outside(runId: string, outside: Outside, isExact: boolean): void {
+    const history = this.#history(runId)
+    const done = new Map<string, number>()
+    for (const { act, request } of outside.happened) if (act === 'do' && request.runId === runId) done.set(request.key, (done.get(request.key) ?? 0) + 1)
+    for (const [key, policy] of history.policies) {
+      const times = done.get(key) ?? 0
+      if (times > 1 && policy !== 'rerun' && isExact) this.fail(`G13: an effect of ${runId} with policy ${policy} happened ${times} times`)
+    }
+    const undone = history.entries.filter(({ kind }) => kind === 'undo_completed')
+    for (let i = 1; i < undone.length; i++) {
+      const [before, after] = [undone[i - 1] as Entry, undone[i] as Entry]
+      if (before.generation !== after.generation) continue
+      const [first, second] = [before, after].map(({ key }) => history.entries.findLast((entry) => entry.key === key && completes(entry.kind))?.seq ?? 0) as [number, number]
+      if (first < second) this.fail(`G21: ${before.key} of ${runId} was undone before ${after.key}, which completed after it`)
+    }
+  }
+
+  #history(runId: string): History {
+    let history = this.#runs.get(runId)
+    if (history === undefined) this.#runs.set(runId, history = new History())
+    return history
+  }
+
+  #add(history: History, entry: Entry): void {
+    history.entries.push(entry)
+    const { kind, key, generation, seq } = entry
+    if (kind === 'effect_decided') {
+      const { intent } = decode(entry.payload) as Decided
+      for (const [id, open] of history.open) if (open.seq === intent) history.open.delete(id)
+      return
+    }
+    if (key === undefined) return
+    const call = `${generation} ${key}`
+    switch (kind) {
+      case 'timer_set': history.due.set(call, entry.due as number); break
+      case 'step_completed': case 'step_failed': case 'timer_fired': case 'effect_completed': case 'effect_failed':
+        if (history.outcomes.has(call)) this.fail(`G2: ${key} has two outcomes in generation ${generation}: entries ${history.outcomes.get(call)} and ${seq}`)
+        history.outcomes.set(call, seq)
+        if (kind === 'timer_fired' && history.due.has(call) && history.due.get(call) !== entry.due) this.fail(`G19: ${key} fired by another time than the one that was stored`)
+        history.open.delete(history.keys.get(key) ?? '')
+        break
+      case 'effect_intended': {
+        const { idempotencyKey, startBy, policy } = decode(entry.payload) as IntentPayload
+        const open = history.open.get(idempotencyKey)
+        if (open !== undefined) this.fail(`G13: ${key} was intended again in entry ${seq}, and nothing was decided about entry ${open.seq}`)
+        history.open.set(idempotencyKey, { seq, startBy })
+        history.policies.set(idempotencyKey, policy)
+        history.keys.set(key, idempotencyKey)
+        break
+      }
+      case 'effect_not_called': case 'effect_attempt_failed': case 'effect_recorded':
+        history.open.delete(history.keys.get(key) ?? '')
+        break
+      default: break
+    }
+  }
+}
+
+const completes = (kind: Entry['kind']): boolean => kind === 'step_completed' || kind === 'effect_completed' || kind === 'effect_recorded'
