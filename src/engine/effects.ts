@@ -13,9 +13,10 @@ import type { Attempt, Outcome } from './attempt.ts'
 import { nothing, type Pending, type StepPart } from './call.ts'
 import type { EffectPart } from './effect.ts'
 import { EffectHistory, type IntentPayload, type Standing } from './effect-history.ts'
+import { addOutcome, type Group, hasRoom } from './group.ts'
 import { idempotencyKey } from './key.ts'
 import { type EffectStatus, type Intent, isFree, ledgerWrite, type LedgerRow, readLedger } from './ledger.ts'
-import { addOutcome, type Group, hasRoom, type Live } from './live.ts'
+import type { Live } from './live.ts'
 import { describe, encodeInline, offload } from './outcome.ts'
 import type { Pass } from './pass.ts'
 import { nextDelay } from './retry.ts'
@@ -156,7 +157,7 @@ export class Effects {
     const row = isPromise(read) ? await read : read
     if (row === undefined) throw new Superseded('absent')
     if (row.epoch !== state.writer.epoch) throw new Superseded('epoch')
-    if (row.inbox !== state.inboxSeen || this.#pass.isPoked) await this.#live.readInbox(this.#pass)
+    if (row.inbox !== state.inboxSeen || this.#pass.isPoked) await this.#live.inbox.read(this.#pass)
     const now = state.host.now()
     const missed: Pending[] = []
     for (const call of calls) {
