@@ -12,7 +12,7 @@ import type { Live } from './live.ts'
 import { answerNote } from './once.ts'
 import { describe, encodeInline, lendInline, offload } from './outcome.ts'
 import type { Pass } from './pass.ts'
-import { nextDelay } from './retry.ts'
+import { drawn, nextDelay } from './retry.ts'
 
 export interface PromptOutcome {
   readonly call: Pending
@@ -203,9 +203,7 @@ export class Collector {
       }
     } else error = settled?.error
     const step = call.step as NonNullable<Pending['step']>
-    const bytes = host.random(4)
-    const draw = ((bytes[0] as number) + (bytes[1] as number) * 256 + (bytes[2] as number) * 65536) / 16777216
-    const delay = nextDelay(step.retry, attempt.number, error, draw)
+    const delay = nextDelay(step.retry, attempt.number, error, drawn(host))
     if (delay !== undefined) {
       const due = now + delay
       group.after.push(() => {
