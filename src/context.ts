@@ -212,7 +212,7 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
    * without one (G12); its outcome is committed before the promise settles. When nobody can know whether it happened (a crash
    * in between, a timeout, an abort, a broken connection, an error marked `ambiguous`), `onAmbiguous` decides and the decision
    * is an entry of the journal (G13): `fail` rejects with `effect_ambiguous`, `rerun` calls again with the same
-   * `idempotencyKey`, `skip` gives `fallback` and does not call, `probe` asks the outside world, `ask` blocks the run until a
+   * `idempotencyKey` (after a crash at once, else as `retry` says, and in the end rejects like `fail`), `skip` gives `fallback` and does not call, `probe` asks the outside world, `ask` blocks the run until a
    * person decides. In every later generation it is found by its idempotency key and does not happen again (G15). Any other
    * throw is a failure that is known, retried by `retry`; the last rejects with `effect_failed`.
    */

@@ -9,9 +9,11 @@ import type { Attempt, Outcome } from './attempt.ts'
 import type { StepPart } from './call.ts'
 import type { EffectPart } from './effect.ts'
 import { baseOf, type Effects, named, type OpenEffect, strange } from './effects.ts'
+import { addOutcome, type Group, hasRoom } from './group.ts'
 import { readLedger } from './ledger.ts'
-import { addOutcome, type Group, hasRoom, type Live } from './live.ts'
+import type { Live } from './live.ts'
 import type { Pass } from './pass.ts'
+import { drawn, nextDelay } from './retry.ts'
 
 export type Ambiguity = 'timeout' | 'abort' | 'transport' | 'marked' | 'lost'
 
@@ -57,8 +59,6 @@ export interface Decided {
 }
 
 type Resolution = Extract<Message, { kind: 'resolve' }>
-
-const MAX_PROBES = 5
 
 /** Decides what `effects` has open. */
 export class Ambiguities {
@@ -142,7 +142,7 @@ export class Ambiguities {
     switch (effect.policy) {
       case 'rerun':
         // Nobody waits: to call it again would do what nobody wants any more.
-        if (!this.#effects.isWanted(open.call)) return this.#giveUp(group, open, 'policy')
+        if (!this.#effects.isWanted(open.call) || isExhausted(open)) return this.#giveUp(group, open, 'policy')
         this.audit(group, open, { by: 'policy', decision: 'rerun' })
         return this.#effects.intend(group, open.call, open.intent.attempt + 1, open.ledger, now)
       case 'skip': return this.#skip(group, open, 'policy', effect.fallback)
@@ -175,7 +175,11 @@ export class Ambiguities {
     }
     if (answer === 'did-not-happen') {
       this.audit(group, open, { by: 'probe', decision: 'did_not_happen' })
-      if (this.#effects.isWanted(call)) return this.#effects.intend(group, call, intent.attempt + 1, open.ledger, now)
+      if (this.#effects.isWanted(call)) {
+        // A crash is no fault of the other side. Anything else is a failure that is known now, and retried like one.
+        return open.why === 'lost' ? this.#effects.intend(group, call, intent.attempt + 1, open.ledger, now)
+          : this.#effects.failed(group, open, open.error, intent.attempt, now)
+      }
       this.#effects.write(group, open, 'failed', undefined)
       this.#effects.end(group, open)
       return
@@ -183,10 +187,11 @@ export class Ambiguities {
     const error = outcome.ok
       ? answer === 'unknown' ? undefined : new StepwellError('invalid_argument', `the probe of effect ${call.key} answers { happened }, "did-not-happen" or "unknown"`)
       : outcome.error
-    if (!outcome.ok && open.probes < MAX_PROBES) {
+    const delay = outcome.ok ? undefined : nextDelay((call.step as StepPart).retry, open.probes, outcome.error, drawn(this.#live.state.host))
+    if (delay !== undefined) {
       // It only reads, so it may be repeated without a word in the journal.
       open.phase = 'waiting'
-      call.due = now + 1000 * 2 ** (open.probes - 1)
+      call.due = now + delay
       this.#live.timed.add(call)
       return
     }
@@ -259,6 +264,11 @@ export class Ambiguities {
     group.drafts.push({ ...named(call), kind: 'effect_decided', calls: this.#pass.calls, attempt: intent.attempt, payload: encode(payload) })
     group.isStrict = true
   }
+}
+
+/** Attempts that failed are counted as those of a step; a crash in one is no failure of its own. */
+function isExhausted({ call, why, error, intent }: OpenEffect): boolean {
+  return why !== 'lost' && nextDelay((call.step as StepPart).retry, intent.attempt, error, 0) === undefined
 }
 
 const probeKey = (key: string): string => `probe of ${key}`

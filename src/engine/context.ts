@@ -219,7 +219,7 @@ class Context {
   patched(name: string): boolean {
     this.#pass.check('patched()')
     checkName(this.#pass.init.limits, name, 'patch')
-    return this.#pass.init.live.patched(this.#pass, name)
+    return this.#pass.init.live.patches.applies(this.#pass, name)
   }
 
   signal(): Promise<unknown> {

@@ -1,18 +1,20 @@
 // The one loop over a run: takes authority, runs passes until the run parks, ends or is blocked, and writes which it was.
 
 import { type AnyWorkflow, knowsVersion, type Registry } from '../define.ts'
-import { isStepwellError, maskSecrets, type Redact, redactDetails, redactText, StepwellError } from '../errors.ts'
+import { isStepwellError, maskSecrets, type Redact, StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import { Cursor, type Mark } from '../journal/cursor.ts'
 import { claim, decodeEntry, type Entry, GENESIS } from '../journal/entry.ts'
-import { type Blocked, type CancelPayload, decodeRecord, type GenerationPayload, isEnded, type Message, type RunRecord, type StartPayload } from '../journal/record.ts'
+import { type Blocked, decodeRecord, isEnded, type Message, type RunRecord, type StartPayload } from '../journal/record.ts'
 import { Superseded, Writer } from '../journal/writer.ts'
-import { decode, encode } from '../codec.ts'
+import { decode } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { earlier, isPromise, type MaybePromise, type RunRow, type RunStore } from '../store/store.ts'
 import { Attempts, type Progress } from './attempt.ts'
+import { block, blockedBy } from './block.ts'
+import { mayRestart, restartAsked, restartDiverged } from './generation.ts'
 import { Live } from './live.ts'
-import { ending, notices, type OnEnd, outboxAt, tell, type Telling } from './notice.ts'
+import { notices, type OnEnd, outboxAt, tell, type Telling } from './notice.ts'
 import { fromPayload } from './outcome.ts'
 import { Pass, type PassEnd } from './pass.ts'
 import { rebuild } from './rebuild.ts'
@@ -284,7 +286,7 @@ export class Driver {
       if (this.#isStopped) pass.stop()
       end = await pass.run()
       this.#mustAsk = none
-      if (end.kind === 'blocked' || (end.kind === 'diverged' && !this.#mayRestart(state, definition))) await live.settleEffects(pass)
+      if (end.kind === 'blocked' || (end.kind === 'diverged' && !mayRestart(state))) await live.settleEffects(pass)
     } catch (error) {
       if (isStepwellError(error) && error.kind === 'integrity') return this.#block(state, error)
       if (isStepwellError(error, 'limit_exceeded')) return this.#block(state, error)
@@ -296,7 +298,11 @@ export class Driver {
         ? { kind: 'blocked', blocked: state.record.blocked, wakeAt: end.wakeAt }
         : { kind: 'parked', wakeAt: end.wakeAt }
       case 'blocked': return this.#block(state, end.error)
-      case 'diverged': return this.#diverged(state, definition, end.error)
+      // G9: blocked by default; under `restart` the next generation begins.
+      case 'diverged':
+        if (!mayRestart(state)) return this.#block(state, end.error)
+        await restartDiverged(state, this.#attempts, end.error)
+        return 'again'
       case 'again':
         this.#mustAsk = end.mustAsk ?? none
         return 'again'
@@ -330,87 +336,18 @@ export class Driver {
     return outboxAt(alive, this.#init.onEnd, this.#init.host.now())
   }
 
-  /** G9: blocked by default; under `restart` the next generation begins, a bounded number of times. */
-  async #diverged(state: RunState, definition: AnyWorkflow, error: StepwellError): Promise<DriveEnd | 'again'> {
-    const { record } = state
-    if (!this.#mayRestart(state, definition)) return this.#block(state, error)
-    const generation = record.generation + 1
-    this.#init.host.log({ level: 'warn', runId: state.store.runId, message: `generation ${generation} begins: ${error.message}` })
-    this.#leaveBehind(error)
-    state.writer.generation = generation
-    await state.commit([{
-      kind: 'generation_started', calls: 0,
-      payload: encode({ generation, because: 'divergence', report: error.details }),
-    }], {
-      change: { record: { generation, generationSeq: state.writer.head.seq + 1, inherited: [], patches: [], divergences: record.divergences + 1 }, wakeAt: state.wakeAt, mark: false },
-    })
-    return 'again'
-  }
-
-  #mayRestart({ record }: RunState, definition: AnyWorkflow): boolean {
-    return definition.onDivergence === 'restart' && record.divergences < this.#init.limits.restarts
-  }
-
-  /** A key may mean another call in a new generation: of the old one's attempts only effects go on, found by their ledger's key. */
-  #leaveBehind(error: unknown): void {
-    this.#attempts.abandon(error, ({ role }) => role !== 'effect')
-    for (const attempt of [...this.#attempts.live.values()]) this.#attempts.adopt(attempt, `generation before: ${attempt.base}`)
-  }
-
-  /** Somebody has asked for the next generation: of a run that goes on, is blocked or has ended. */
-  async #restart(row: RunRow, record: RunRecord): Promise<DriveEnd | 'again'> {
-    const { store, host, registry, limits } = this.#init
+  /** Somebody has asked for the next generation. */
+  async #restart(row: RunRow, record: RunRecord): Promise<'again'> {
+    const { store, registry, takesEpoch } = this.#init
     const state = this.#state(row, record, registry.get(record.workflow), await store.last())
-    const asked = (await state.messages()).filter(({ message }) => message.kind === 'restart')
-    const take = asked.map(({ number }) => number)
-    const message = asked.find((each) => each.message.kind === 'restart' && each.message.generation === record.generation)?.message
-    const epoch = this.#init.takesEpoch ? row.epoch + 1 : row.epoch
-    if (message?.kind !== 'restart') {
-      // Of a generation that is over.
-      await state.commit([], { take, change: { record: {}, wakeAt: row.wakeAt, epoch, mark: false } })
-      return 'again'
-    }
-    this.#leaveBehind(new StepwellError('cancelled', 'the run begins again'))
-    const generation = record.generation + 1
-    state.writer.generation = generation
-    const payload: GenerationPayload = {
-      generation, because: message.because, inherited: message.inherited,
-      ...(message.from === undefined ? undefined : { from: message.from }), ...(message.principal === undefined ? undefined : { principal: message.principal }),
-    }
-    await state.commit([{ kind: 'generation_started', calls: 0, payload: encode(payload) }], {
-      take, durability: 'strict',
-      change: {
-        record: {
-          generation, generationSeq: state.writer.head.seq + 1, inherited: message.inherited, patches: message.inherited.length === 0 ? [] : record.patches,
-          status: 'running', blocked: undefined, paused: undefined, endedAt: undefined, expiresAt: undefined, lastSeq: undefined, notBefore: undefined, waitingFor: [], wakes: 0,
-          restartId: message.id ?? record.restartId,
-        },
-        wakeAt: host.now() + limits.recoveryMs, epoch, mark: false,
-      },
-    })
-    this.#changed()
+    if (await restartAsked(state, this.#attempts, takesEpoch ? row.epoch + 1 : row.epoch)) this.#changed()
     return 'again'
   }
 
   async #block(state: RunState, error: StepwellError): Promise<DriveEnd | 'again'> {
-    const { host, store } = this.#init
     this.#attempts.abandon(error, ({ role }) => role !== 'effect')
-    // What the pass had read and not committed is still to be decided.
-    state.decided = []
-    const canCancel = error.kind !== 'integrity' || error.code === 'divergence'
-    if (canCancel && await cancelBlocked(state)) return this.#tell(state)
-    const tries = state.blockedBefore?.code === error.code ? state.blockedBefore.tries + 1 : 1
-    const blocked = blockedBy(error, tries, this.#redact)
-    // A deploy may cure it, and a run that nobody touches must notice the deploy: it is looked at again, ever more rarely.
-    const wakeAt = blocked.curable ? host.now() + Math.min(24 * 3_600_000, 60_000 * 4 ** Math.min(tries - 1, 8)) : null
-    host.log({ level: 'error', runId: store.runId, message: `blocked (${blocked.code}): ${blocked.message}` })
-    const answer = await state.commit([], {
-      inbox: state.inboxSeen,
-      change: { record: { status: 'blocked', blocked, waitingFor: [] }, wakeAt, mark: false },
-    })
-    if (answer.kind === 'committed') return { kind: 'blocked', blocked, wakeAt: state.wakeAt }
-    // Somebody has asked for something. What a run that can't go on does not answer waits until it can.
-    return (await state.messages()).some(({ message }) => message.kind === 'restart') ? 'again' : this.#block(state, error)
+    const end = await block(state, error)
+    return end === 'cancelled' ? this.#tell(state) : end
   }
 
   #recoveryMs(wakes: number): number {
@@ -455,38 +392,5 @@ function claimOf(bytes: Uint8Array): { hash: Uint8Array; at: number } {
     return claim(bytes)
   } catch {
     return { hash: GENESIS, at: 0 }
-  }
-}
-
-/** A cancel of a blocked run: its function can't be reached, so there is nothing to clean up with; it ends in one commit. */
-async function cancelBlocked(state: RunState): Promise<boolean> {
-  const messages = (await state.messages()).filter(({ message }) => message.kind === 'cancel')
-  const first = messages[0]?.message
-  if (first?.kind !== 'cancel') return false
-  const { reason, principal } = first
-  const now = state.host.now()
-  const payload: CancelPayload = {
-    ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), graceUntil: now,
-  }
-  const error = new StepwellError('cancelled', reason === undefined ? 'the run was cancelled' : `the run was cancelled: ${reason}`)
-  const end = ending(state, { status: 'cancelled', seq: state.writer.head.seq + 2, principal })
-  const answer = await state.commit([
-    { kind: 'cancel_requested', calls: 0, due: now, payload: encode(payload) },
-    { kind: 'run_cancelled', calls: 0, payload: encode(error) },
-  ], {
-    take: messages.map(({ number }) => number), durability: 'strict', inbox: state.inboxSeen, rows: end.rows, change: { ...end.change, mark: false },
-  })
-  if (answer.kind !== 'committed') return cancelBlocked(state)
-  end.committed()
-  return true
-}
-
-const curable: ReadonlySet<string> = new Set(['not_registered', 'unknown_version', 'workflow_bug', 'divergence', 'foreign_await', 'format_too_new', 'unsupported_entry'])
-
-function blockedBy(error: StepwellError, tries: number, redact: Redact): Blocked {
-  const details = redactDetails(error, redact)
-  return {
-    code: error.code, tries, message: redactText(error.message, redact), curable: curable.has(error.code) || error.kind === 'usage',
-    ...(details === undefined ? undefined : { details }),
   }
 }

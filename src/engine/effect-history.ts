@@ -16,6 +16,7 @@ export interface Standing {
   readonly phase: 'intended' | 'free' | 'failed' | 'ambiguous' | 'recorded'
   /** Of the next attempt. */
   readonly attempt: number
+  /** When that may begin. */
   readonly due: number | undefined
   readonly intent: Intent | undefined
   /** Why nobody knows, where that is known. */
@@ -73,7 +74,7 @@ export class EffectHistory {
         else this.standings.set(key, { ...common, phase: 'failed', attempt: entry.attempt + 1, due: entry.due })
         break
       case 'effect_ambiguous':
-        this.standings.set(key, { ...common, phase: 'ambiguous', ...(decode(entry.payload) as { why: Ambiguity; error: unknown }) })
+        this.standings.set(key, { ...common, phase: 'ambiguous', due: entry.due, ...(decode(entry.payload) as { why: Ambiguity; error: unknown }) })
         break
       case 'effect_decided': {
         const { decision } = decode(entry.payload) as Decided

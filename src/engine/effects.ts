@@ -13,12 +13,13 @@ import type { Attempt, Outcome } from './attempt.ts'
 import { nothing, type Pending, type StepPart } from './call.ts'
 import type { EffectPart } from './effect.ts'
 import { EffectHistory, type IntentPayload, type Standing } from './effect-history.ts'
+import { addOutcome, type Group, hasRoom } from './group.ts'
 import { idempotencyKey } from './key.ts'
 import { type EffectStatus, type Intent, isFree, ledgerWrite, type LedgerRow, readLedger } from './ledger.ts'
-import { addOutcome, type Group, hasRoom, type Live } from './live.ts'
+import type { Live } from './live.ts'
 import { describe, encodeInline, offload } from './outcome.ts'
 import type { Pass } from './pass.ts'
-import { nextDelay } from './retry.ts'
+import { drawn, nextDelay } from './retry.ts'
 import { Undo } from './undo.ts'
 
 /** An effect that was intended and whose end is not in the journal. */
@@ -26,7 +27,7 @@ export interface OpenEffect {
   readonly call: Pending
   readonly intent: Intent
   ledger: LedgerRow
-  /** `waiting`: for the time at which a successor may decide. */
+  /** `waiting`: for the time at which a successor may decide, or at which it is run or asked for again. */
   phase: 'running' | 'waiting' | 'ambiguous' | 'probing' | 'asking'
   why: Ambiguity
   error: unknown
@@ -139,12 +140,20 @@ export class Effects {
     const why = ambiguityOf(error)
     if (why === undefined) return this.failed(group, open, error, attempt.number, now)
     const { call } = open
+    // Called again at once it would fail again, and the journal would grow as fast as the disk can write.
+    const delay = (call.effect as EffectPart).policy === 'rerun' && this.isWanted(call)
+      ? nextDelay((call.step as StepPart).retry, attempt.number, error, drawn(this.#live.state.host)) : undefined
+    const due = delay === undefined ? undefined : now + delay
     this.write(group, open, 'ambiguous', undefined)
     group.drafts.push({
       ...named(call), kind: 'effect_ambiguous', calls: this.#pass.calls, attempt: attempt.number, payload: encode({ why, error: this.safe(error) }),
+      ...(due === undefined ? undefined : { due }),
     })
     group.isStrict = true
-    group.after.push(() => Object.assign(open, { phase: 'ambiguous', why, error }))
+    group.after.push(() => {
+      Object.assign(open, { phase: 'ambiguous', why, error })
+      if (due !== undefined && due > now) this.#wait(open, due)
+    })
   }
 
   /** Calls the functions whose intents were just committed, after one more look at everything that forbids it (G12). */
@@ -156,7 +165,7 @@ export class Effects {
     const row = isPromise(read) ? await read : read
     if (row === undefined) throw new Superseded('absent')
     if (row.epoch !== state.writer.epoch) throw new Superseded('epoch')
-    if (row.inbox !== state.inboxSeen || this.#pass.isPoked) await this.#live.readInbox(this.#pass)
+    if (row.inbox !== state.inboxSeen || this.#pass.isPoked) await this.#live.inbox.read(this.#pass)
     const now = state.host.now()
     const missed: Pending[] = []
     for (const call of calls) {
@@ -256,7 +265,10 @@ export class Effects {
     if (attempt !== undefined && attempt.key !== call.key) attempts.adopt(attempt, call.key)
     const known = isIntended && standing.intent?.seq === intent.seq ? standing : undefined
     const isAmbiguous = ledger.status === 'ambiguous' || known?.phase === 'ambiguous'
-    this.#opened(call, intent, ledger, attempt !== undefined ? 'running' : isAmbiguous ? 'ambiguous' : 'waiting', now, known?.why, known?.error)
+    const open = this.#opened(call, intent, ledger, attempt !== undefined ? 'running' : 'ambiguous', known?.why, known?.error)
+    if (attempt !== undefined) return
+    const due = isAmbiguous ? known?.due : intent.until
+    if (due !== undefined && due > now) this.#wait(open, due)
   }
 
   /** G1: the journal tells of an intent for which the ledger has no row. */
@@ -269,15 +281,17 @@ export class Effects {
     }
   }
 
-  #opened(call: Pending, intent: Intent, ledger: LedgerRow, phase: OpenEffect['phase'], now: number, why: Ambiguity = 'lost', error?: unknown): void {
+  #opened(call: Pending, intent: Intent, ledger: LedgerRow, phase: OpenEffect['phase'], why: Ambiguity = 'lost', error?: unknown): OpenEffect {
     const open: OpenEffect = { call, intent, ledger, phase, why, error, probes: 0 }
     this.open.set(baseOf(call), open)
-    if (phase !== 'waiting') return
-    if (intent.until <= now) {
-      open.phase = 'ambiguous'
-      return
-    }
-    call.due = intent.until
+    return open
+  }
+
+  /** Nothing is decided about it before `due`. */
+  #wait(open: OpenEffect, due: number): void {
+    const { call } = open
+    open.phase = 'waiting'
+    call.due = due
     call.isDueStored = true
     this.#live.timed.add(call)
   }
@@ -355,12 +369,9 @@ export class Effects {
 
   failed(group: Group, open: OpenEffect, error: unknown, attempt: number, now: number): void {
     const { call } = open
-    const { host } = this.#live.state
     const step = call.step as StepPart
     const isWanted = this.isWanted(call)
-    const bytes = host.random(4)
-    const draw = ((bytes[0] as number) + (bytes[1] as number) * 256 + (bytes[2] as number) * 65536) / 16777216
-    const delay = isWanted ? nextDelay(step.retry, attempt, error, draw) : undefined
+    const delay = isWanted ? nextDelay(step.retry, attempt, error, drawn(this.#live.state.host)) : undefined
     group.isStrict = true
     if (isWanted && delay === undefined) {
       const attempts = attempt === 1 ? '' : ` after ${attempt} attempts`

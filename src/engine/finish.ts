@@ -8,6 +8,7 @@ import type { Live } from './live.ts'
 import { ending, type RunEnd } from './notice.ts'
 import { describe, toPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
+import { commitWinding } from './winding.ts'
 
 /**
  * Ends the run, or says why it is blocked instead. Steps still open are aborted. The commit requires that no message came since
@@ -20,7 +21,7 @@ export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
   if (bug !== undefined) return { kind: 'blocked', error: bug }
   const { undo } = live.effectsOf(pass)
   if (undo.isWanted) {
-    await live.commitWinding(pass)
+    await commitWinding(pass, live)
     const end = await undo.run()
     if (end !== undefined) return end
   }

@@ -18,9 +18,10 @@ import { divergence } from './divergence.ts'
 import { bugOf } from './finish.ts'
 import { Scope } from './key.ts'
 import type { Effects } from './effects.ts'
-import type { Live, Winding } from './live.ts'
+import type { Live } from './live.ts'
 import { answerOf } from './once.ts'
 import { fromPayload, inlineValue } from './outcome.ts'
+import { wind, type Winding } from './winding.ts'
 
 /** Step functions that were asked for start at this turn after a delivery. */
 const START_TURN = 12
@@ -281,7 +282,7 @@ export class Pass {
       return true
     }
     if (!this.isCaughtUp || !this.init.isSynchronous || this.isPoked || this.#notes.size > 0 || this.#promptRun >= PROMPT_RUN) return false
-    const outcome = this.init.live.promptOutcome(this)
+    const outcome = this.init.live.collector.promptOutcome(this)
     if (outcome === undefined) return false
     const { call, attempt, payload, value } = outcome
     const { writer } = this.init
@@ -399,7 +400,7 @@ export class Pass {
   #delivery(entry: Entry, value: unknown): () => void {
     this.init.cursor.shift()
     return () => {
-      if (entry.key === undefined) this.init.live.wind(this, entry, value as CancelPayload, undefined)
+      if (entry.key === undefined) wind(this, this.init.live, entry, value as CancelPayload, undefined)
       else this.#settle(this.outstanding.get(entry.key) as Pending, entry, value)
     }
   }

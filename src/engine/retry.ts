@@ -3,6 +3,7 @@
 import type { RetryPolicy } from '../context.ts'
 import { toMs } from '../duration.ts'
 import { retryHint, StepwellError } from '../errors.ts'
+import type { Host } from '../host.ts'
 import { type Limits, within } from '../limits.ts'
 
 export interface Retry {
@@ -34,6 +35,12 @@ export function retryOf(policy: RetryPolicy | undefined, limits: Limits): Retry 
     delayMs: policy.delay === undefined ? defaultRetry.delayMs : toMs(policy.delay, 'retry.delay'),
     maxDelayMs: policy.maxDelay === undefined ? defaultRetry.maxDelayMs : toMs(policy.maxDelay, 'retry.maxDelay'),
   }
+}
+
+/** In [0, 1), for the jitter of one delay: nothing replays it, its sum is stored. */
+export function drawn(host: Host): number {
+  const bytes = host.random(4)
+  return ((bytes[0] as number) + (bytes[1] as number) * 256 + (bytes[2] as number) * 65536) / 16777216
 }
 
 /**

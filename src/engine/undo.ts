@@ -12,7 +12,7 @@ import { ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
 import type { Live } from './live.ts'
 import { describe, fromPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
-import { nextDelay } from './retry.ts'
+import { drawn, nextDelay } from './retry.ts'
 
 interface Target {
   readonly call: Pending
@@ -34,6 +34,8 @@ export class Undo {
   #live: Live
   /** In order of completion. */
   #targets: Target[] = []
+  /** Of the targets: the calls' keys, and the ledger's of their effects. */
+  #known = new Set<string>()
   #standings = new Map<string, Standing>()
   #isStarted = false
 
@@ -46,7 +48,11 @@ export class Undo {
   add(call: Pending, seq: number): void {
     if (call.step?.undo === undefined) return
     // Several calls may have asked for one effect.
-    if (this.#targets.some((target) => target.call.key === call.key || (call.effect !== undefined && target.call.effect?.base === call.effect.base))) return
+    const effect = call.effect === undefined ? undefined : `effect ${call.effect.base}`
+    const key = `call ${call.key}`
+    if (this.#known.has(key) || (effect !== undefined && this.#known.has(effect))) return
+    this.#known.add(key)
+    if (effect !== undefined) this.#known.add(effect)
     this.#targets.push({ call, seq })
   }
 
@@ -160,8 +166,7 @@ export class Undo {
       return
     }
     const { error } = outcome
-    const bytes = state.host.random(2)
-    const delay = nextDelay((call.step as StepPart).retry, attempt.number, error, ((bytes[0] as number) * 256 + (bytes[1] as number)) / 65536)
+    const delay = nextDelay((call.step as StepPart).retry, attempt.number, error, drawn(state.host))
     const due = delay === undefined ? undefined : state.host.now() + delay
     await state.commit([{
       ...common, kind: 'undo_attempt_failed', attempt: attempt.number, ...(due === undefined ? undefined : { due }),

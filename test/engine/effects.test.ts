@@ -234,7 +234,7 @@ describe('G13: what nobody knows', () => {
   ] as const) {
     test(`G13: it was decided to run it again, and the second attempt ${what}: the late outcome of the first is not delivered before, and not forgotten`, async () => {
       const [bank, again] = [gate<string>(), gate()]
-      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', ({ attempt }) => attempt === 1 ? bank.promise : again.promise.then(second), { ...money, onAmbiguous: 'rerun' }))
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', ({ attempt }) => attempt === 1 ? bank.promise : again.promise.then(second), { ...money, onAmbiguous: 'rerun', retry: { delay: 0 } }))
       const process = open(w)
       await process.runs.start(w, 0, { id: ID })
       const drive = await process.begin()
@@ -248,6 +248,51 @@ describe('G13: what nobody knows', () => {
       expect((await ledger(process))[0]).toMatchObject({ status: 'done' })
     })
   }
+
+  test('G13: rerun waits as retry says, gives up when it is used up, and a crash in between changes neither', async () => {
+    const called: number[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => {
+      called.push(process.now)
+      throw new TypeError('fetch failed')
+    }, { ...money, onAmbiguous: 'rerun', retry: { limit: 3, delay: '10 seconds', jitter: 0 } }))
+    const world = new World()
+    let process = world.boot(w)
+    await process.runs.start(w, 0, { id: ID })
+    const began = process.now
+    expect(await process.runs.drive(ID)).toEqual({ kind: 'parked', wakeAt: began + 10_000 })
+    expect(process.world.record()).toMatchObject({ status: 'waiting', waitingFor: [{ kind: 'effect', key: 'e', dueAt: began + 10_000 }] })
+    await process.crash()
+    process = world.boot(w)
+    // Looked at before its time, it waits on.
+    expect(await process.runs.drive(ID)).toEqual({ kind: 'parked', wakeAt: began + 10_000 })
+    expect(called).toEqual([began])
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+    expect(called.map((at) => at - began)).toEqual([0, 10_000, 30_000, 70_000])
+    expect((await process.runs.summary(ID)).error).toMatchObject({ code: 'effect_ambiguous' })
+    expect(audits(process).map(({ by, decision }) => [by, decision])).toEqual([['policy', 'rerun'], ['policy', 'rerun'], ['policy', 'rerun'], ['policy', 'fail']])
+    expect((await ledger(process))[0]).toMatchObject({ status: 'ambiguous' })
+  })
+
+  test('G13: what a probe finds not to have happened is a failure that is known: retried as retry says, and then final', async () => {
+    const called: number[] = []
+    let probes = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => {
+      called.push(process.now)
+      throw new TypeError('fetch failed')
+    }, {
+      ...money, onAmbiguous: 'probe', retry: { limit: 2, delay: '10 seconds', jitter: 0 },
+      // It is asked again by the same rule when it throws.
+      probe: () => { if (++probes === 1) throw new Error('busy'); return 'did-not-happen' },
+    }))
+    const process = open(w)
+    const began = process.now
+    expect(await process.run(w)).toEqual({ kind: 'ended', status: 'failed' })
+    expect(called.map((at) => at - began)).toEqual([0, 20_000, 40_000])
+    expect(probes).toBe(4)
+    expect((await process.runs.summary(ID)).error).toMatchObject({ code: 'effect_failed', cause: { message: 'fetch failed' } })
+    expect((await ledger(process))[0]).toMatchObject({ status: 'failed' })
+    expect(effects(process).slice(0, 5)).toEqual(['effect_intended e', 'effect_ambiguous e', 'effect_decided e', 'effect_attempt_failed e', 'effect_intended e'])
+  })
 
   test('G12: a successor decides nothing before startBy and the timeout have passed', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => new Promise(() => {}), { ...money, onAmbiguous: 'skip', fallback: 0 }))
