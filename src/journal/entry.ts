@@ -240,6 +240,7 @@ function decode(seq: number, bytes: Uint8Array, previous: Uint8Array): Entry {
   blake3Into(front(end), scratch, end)
   if (!isAt(bytes, headerLength, end)) throw corrupt(seq, 'its hash does not continue the chain')
   if (storedSeq !== seq) throw corrupt(seq, `it says it is entry ${storedSeq}`)
+  if (!Number.isFinite(at) || (due !== undefined && !Number.isFinite(due))) throw corrupt(seq, 'its time is no number')
 
   const trimmed = (flags & TRIMMED) !== 0
   const rest = bytes.length - payloadAt
@@ -369,7 +370,10 @@ function readVarint(bytes: Uint8Array): number {
     const byte = bytes[reader++]
     if (byte === undefined) throw new RangeError('end of entry')
     value += (byte & 127) * scale
-    if (byte < 128) return value
+    if (byte < 128) {
+      if (value > Number.MAX_SAFE_INTEGER) break
+      return value
+    }
     scale *= 128
   }
   throw new RangeError('number too long')

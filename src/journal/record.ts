@@ -4,7 +4,7 @@ import { decode, encode } from '../codec.ts'
 import { type ErrorData, StepwellError } from '../errors.ts'
 import { blake3 } from '../hash.ts'
 import type { RunRow } from '../store/store.ts'
-import { same } from './entry.ts'
+import { HASH_BYTES, same } from './entry.ts'
 
 export type Status =
   | 'queued' | 'running' | 'waiting' | 'paused' | 'cancelling' | 'undoing' | 'blocked'
@@ -99,14 +99,34 @@ export function decodeRecord(row: RunRow): RunRecord {
   } catch (cause) {
     throw new StepwellError('corrupt_run', `the row of run ${row.runId} is damaged`, { cause, details: { runId: row.runId } })
   }
-  const record = value as Partial<RunRecord> | null
-  if (typeof record !== 'object' || record === null || typeof record.workflow !== 'string' || typeof record.format !== 'number') {
-    throw new StepwellError('corrupt_run', `the row of run ${row.runId} is no run record`, { details: { runId: row.runId } })
+  return recordOf(value, row.runId)
+}
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
+const isText = (value: unknown): boolean => typeof value === 'string'
+const isMissingOr = (fits: (value: unknown) => boolean) => (value: unknown): boolean => value === undefined || fits(value)
+const isListOf = (fits: (value: unknown) => boolean) => (value: unknown): boolean => Array.isArray(value) && value.every(fits)
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null
+const isRange = (value: unknown): boolean => isObject(value) && isCount(value['from']) && isCount(value['to'])
+
+/** What the fields of a record look like, of those by which anything is decided. */
+const fields: { readonly [field in keyof RunRecord]?: (value: unknown) => boolean } = {
+  incarnation: isText, workflow: isText, version: isCount, status: isText, generation: isCount, generationSeq: isCount,
+  head: (value) => isObject(value) && isCount(value['seq']) && value['hash'] instanceof Uint8Array && value['hash'].length === HASH_BYTES,
+  createdAt: Number.isFinite, updatedAt: Number.isFinite, endedAt: isMissingOr(Number.isFinite), deadline: isMissingOr(Number.isFinite),
+  notBefore: isMissingOr(Number.isFinite), wakes: isCount, wokenSeq: isCount, wokenInbox: isCount, waitingFor: isListOf(isObject),
+  tags: isListOf(isText), metadata: isObject, divergences: isCount, undos: isCount, patches: isListOf(isText), inherited: isListOf(isRange),
+}
+
+/** The record that `value` is. Throws `corrupt_run` when it is none, naming the field; `format_too_new`. */
+export function recordOf(value: unknown, runId: string): RunRecord {
+  const wrong = (why: string): StepwellError => new StepwellError('corrupt_run', `the row of run ${runId} is no run record: ${why}`, { details: { runId } })
+  if (!isObject(value) || typeof value['format'] !== 'number') throw wrong('it has no format')
+  if (value['format'] > 1) {
+    throw new StepwellError('format_too_new', `the row of run ${runId} has format ${value['format']}; this version reads 1`)
   }
-  if (record.format > 1) {
-    throw new StepwellError('format_too_new', `the row of run ${row.runId} has format ${record.format}; this version reads 1`)
-  }
-  return record as RunRecord
+  for (const [field, fits] of Object.entries(fields)) if (!fits(value[field])) throw wrong(`its field ${field} does not fit`)
+  return value as unknown as RunRecord
 }
 
 /** The payload of `run_started`: everything that a replay needs and that must never change. */

@@ -14,7 +14,7 @@ import { isStepwellError, maskSecrets, StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import { Cursor } from '../journal/cursor.ts'
 import { decodeEntry, type Entry, GENESIS } from '../journal/entry.ts'
-import { decodeRecord, encodeRecord, type RunRecord } from '../journal/record.ts'
+import { decodeRecord, encodeRecord, recordOf, type RunRecord } from '../journal/record.ts'
 import { Writer } from '../journal/writer.ts'
 import { type Limits, limits as limitsOf } from '../limits.ts'
 import { createMemoryShelf, type MemoryRunStore } from '../store/memory.ts'
@@ -133,21 +133,24 @@ async function load(lines: AsyncIterable<string> | Iterable<string>): Promise<Lo
     if (isWhole) throw damaged('it goes on behind its last line')
     if (store === undefined) {
       if (value['stepwell'] !== 'run' || typeof value['runId'] !== 'string') throw damaged('its first line is not that of an export')
-      if (value['format'] !== 1) throw new StepwellError('format_too_new', `the export has format ${String(value['format'])}; this version reads 1`)
+      if (typeof value['format'] !== 'number') throw damaged('its first line names no format')
+      if (value['format'] !== 1) throw new StepwellError('format_too_new', `the export has format ${value['format']}; this version reads 1`)
       store = createMemoryShelf().open(value['runId'])
-      epoch = Number(value['epoch'])
-      write({ expect: { kind: 'absent' }, row: { epoch, wakeAt: null, record: encodeRecord(fromWire(value['record']) as RunRecord) } })
+      if (typeof value['epoch'] !== 'number') throw damaged('its first line names no epoch')
+      epoch = value['epoch']
+      write({ expect: { kind: 'absent' }, row: { epoch, wakeAt: null, record: encodeRecord(recordOf(fromWire(value['record']), store.runId)) } })
     } else if (value['end'] === true) {
       if (value['entries'] !== (last?.seq ?? 0)) throw missing((last?.seq ?? 0) + 1)
       isWhole = true
     } else if (typeof value['entry'] === 'string') {
-      const seq = Number(value['seq'])
-      if (seq !== (last?.seq ?? 0) + 1) throw missing((last?.seq ?? 0) + 1)
+      const seq = (last?.seq ?? 0) + 1
+      if (value['seq'] !== seq) throw missing(seq)
       const bytes = bytesOf(value['entry'])
       last = decodeEntry(seq, bytes, last?.hash ?? GENESIS)
       write({ expect: { kind: 'head', epoch, seq: seq - 1 }, entries: [{ seq, bytes }] })
     } else if (value['table'] !== 'inbox') {
-      write({ expect: { kind: 'exists' }, rows: [{ table: value['table'] as 'effect', key: String(value['key']), value: bytesOf(value['value']) }] })
+      if (typeof value['table'] !== 'string' || typeof value['key'] !== 'string') throw damaged('a line of it is neither an entry nor a row')
+      write({ expect: { kind: 'exists' }, rows: [{ table: value['table'] as 'effect', key: value['key'], value: bytesOf(value['value']) }] })
     }
   }
   if (store === undefined || !isWhole) throw damaged('its last line is missing')
