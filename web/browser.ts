@@ -125,7 +125,7 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
   const hints = new Hints(name)
   const bells = new Bells(host, hints)
   const drives = new Drives({
-    shelf, host, registry: workflows, services: options.services ?? {}, limits, redact: options.redact, onEnd: options.onEnd, hints, maxDrives,
+    database: name, shelf, host, registry: workflows, services: options.services ?? {}, limits, redact: options.redact, onEnd: options.onEnd, hints, maxDrives,
     locks: createRunLocks(name, api),
   })
   const unlisten = listenToLifecycle({
@@ -141,12 +141,12 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
     },
     onShow: () => {
       hints.open()
-      void drives.wake.open()
+      void drives.open()
       bells.ringAll()
       hints.refresh()
     },
   })
-  void drives.wake.open()
+  void drives.open()
 
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {

@@ -10,11 +10,13 @@ import type { Host } from '../src/host.ts'
 import { decodeRecord, isEnded, type RunRecord } from '../src/journal/record.ts'
 import type { Limits } from '../src/limits.ts'
 import type { RunRow, RunStore, Shelf } from '../src/store/store.ts'
+import { Heartbeat } from './heartbeat.ts'
 import type { Hints } from './hints.ts'
 import type { RunLock, RunLocks } from './locks.ts'
 import { type Look, type Visit, type VisitOptions, Wake } from './wake.ts'
 
 export interface DrivesInit {
+  readonly database: string
   readonly shelf: Shelf
   readonly host: Host
   readonly registry: Registry
@@ -46,14 +48,20 @@ type Seen =
   | { readonly kind: 'over' }
   | { readonly kind: 'foreign' }
 
+interface Wait extends AbortController {
+  /** The page that had the lock when this one got in line. */
+  holder?: string | undefined
+}
+
 export class Drives {
   readonly wake: Wake
+  readonly #heartbeat: Heartbeat
   readonly #init: DrivesInit
   readonly #held = new Map<string, RunLock>()
   readonly #driving = new Map<string, Driver>()
   /** Whose store failed. Their steps may still be running, and the next drive here adopts them. */
   readonly #kept = new Map<string, Driver>()
-  readonly #waits = new Map<string, AbortController>()
+  readonly #waits = new Map<string, Wait>()
   /** Granted by waiting, not yet used. */
   readonly #granted = new Map<string, RunLock>()
   /** The inbox number when this tab last began to drive a run: what is still there is no reason to drive it once more. */
@@ -73,6 +81,11 @@ export class Drives {
         // A message whose hint was lost is found here.
         for (const driver of this.#driving.values()) void driver.poke()
       },
+    })
+    this.#heartbeat = new Heartbeat({
+      database: init.database, host: init.host, patienceMs: init.limits.recoveryMs,
+      holds: (runId) => this.#held.has(runId) || this.#granted.has(runId),
+      onSilence: (runId) => void this.#abandoned(runId).catch((error: unknown) => this.#watch(runId, 'its lock could not be taken', error)),
     })
     this.#unlisten = init.hints.listen((hint, isLocal) => {
       if (!isLocal) for (const runId of hint.runIds) this.#told(hint.kind, runId)
@@ -94,9 +107,16 @@ export class Drives {
     }
   }
 
+  /** Takes in every run that is not ended, and goes on until `stop`. Resolves when they are known. */
+  open(): Promise<void> {
+    this.#heartbeat.open()
+    return this.wake.open()
+  }
+
   /** Stops all drives as a crash would, and gives all locks back before it returns; resolves when nothing runs any more. */
   async stop(): Promise<void> {
     this.wake.close()
+    this.#heartbeat.close()
     for (const timer of this.#standIn.values()) clearTimeout(timer)
     this.#standIn.clear()
     for (const wait of this.#waits.values()) wait.abort()
@@ -212,6 +232,7 @@ export class Drives {
   #stolen(runId: string): void {
     this.#log(runId, 'its lock was taken by another tab')
     this.#held.delete(runId)
+    this.#granted.delete(runId)
     void this.#driving.get(runId)?.stop()
   }
 
@@ -222,20 +243,62 @@ export class Drives {
     this.#kept.delete(runId)
     if (this.#waits.has(runId)) return { kind: 'left' }
     if (this.#waits.size >= MAX_WAITS) return { kind: 'retry', at: this.#init.host.now() + CROWDED_MS }
-    const wait = new AbortController()
+    const wait: Wait = new AbortController()
     this.#waits.set(runId, wait)
+    this.#watch(runId)
     void this.#init.locks.wait(runId, () => this.#stolen(runId), wait.signal).then((lock) => {
-      if (this.#waits.get(runId) === wait) this.#waits.delete(runId)
+      if (this.#waits.get(runId) === wait) this.#leaveLine(runId)
       if (lock === undefined) return
       if (wait.signal.aborted || !this.wake.hasRoom) lock.release()
       else this.#granted.set(runId, lock)
       this.wake.want(runId)
     }, (error: unknown) => {
-      this.#waits.delete(runId)
+      this.#leaveLine(runId)
       this.#log(runId, 'its lock could not be waited for', error)
       this.wake.arm(this.#init.host.now() + CROWDED_MS)
     })
     return { kind: 'left' }
+  }
+
+  #leaveLine(runId: string): void {
+    this.#waits.delete(runId)
+    this.#heartbeat.forget(runId)
+  }
+
+  /** From here on the page that has the run's lock now must answer for it. */
+  #watch(runId: string, message?: string, error?: unknown): void {
+    if (message !== undefined) this.#log(runId, message, error)
+    const wait = this.#waits.get(runId)
+    if (wait === undefined) return
+    wait.holder = undefined
+    void this.#init.locks.holder(runId).then((holder) => {
+      wait.holder = holder
+      if (this.#waits.get(runId) === wait) this.#heartbeat.watch(runId)
+    }, (failed: unknown) => this.#log(runId, 'nobody can say who has its lock', failed))
+  }
+
+  /** Who has its lock does not answer: frozen, most likely. Its lock is taken if there is something to do. */
+  async #abandoned(runId: string): Promise<void> {
+    const wait = this.#waits.get(runId)
+    if (wait === undefined) return
+    const seen = await this.#see(runId, {})
+    // Another one in line may have been quicker. It answers for itself.
+    const isSame = wait.holder !== undefined && wait.holder === await this.#init.locks.holder(runId)
+    if (this.#waits.get(runId) !== wait) return
+    if (seen.kind === 'foreign' || seen.kind === 'over') {
+      this.#leaveLine(runId)
+      wait.abort()
+      return
+    }
+    if (seen.kind !== 'due' || !isSame || !this.wake.hasRoom) return this.#watch(runId)
+    this.#log(runId, 'the tab that drives it does not answer: its lock is taken from it')
+    this.#leaveLine(runId)
+    wait.abort()
+    const lock = await this.#init.locks.steal(runId, () => this.#stolen(runId))
+    if (lock === undefined) return
+    if (this.wake.isOpen) this.#granted.set(runId, lock)
+    else lock.release()
+    this.wake.want(runId)
   }
 
   #notDue(runId: string, seen: Exclude<Seen, { kind: 'due' }>): Visit {

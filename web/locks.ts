@@ -2,7 +2,7 @@
 // a superseded one from writing is the epoch in the run row, which every commit checks (G6).
 
 /** The part of `navigator.locks` that is used. */
-export type LockApi = Pick<LockManager, 'request'>
+export type LockApi = Pick<LockManager, 'request' | 'query'>
 
 export interface RunLock {
   /** Gives it back. Repeats are harmless. */
@@ -19,16 +19,20 @@ export interface RunLocks {
   take(runId: string, onStolen: () => void): Promise<RunLock | undefined>
   /** Waits until whoever holds it gives it back or dies. Undefined when `abortSignal` aborts before. */
   wait(runId: string, onStolen: () => void, abortSignal: AbortSignal): Promise<RunLock | undefined>
+  /**
+   * Takes it from whoever holds it: from a frozen tab, which would keep it for ever (platform fact 95) and learns of it when it thaws.
+   * The epoch is what keeps that tab from writing then.
+   */
+  steal(runId: string, onStolen: () => void): Promise<RunLock | undefined>
+  /** Names the page that holds it, if any does. */
+  holder(runId: string): Promise<string | undefined>
 }
-
-// A frozen tab keeps its lock (platform fact 95). The heartbeat that lets another tab steal such a lock belongs here: as a third
-// way of getting one, `{ steal: true }`. Those it is stolen from are told by `onStolen` already.
 
 /** The locks of the runs in one database. `api` undefined: there are none in this browser. */
 export function createRunLocks(database: string, api: LockApi | undefined): RunLocks {
   if (api === undefined) {
     const lock: RunLock = { release: () => {} }
-    return { areReal: false, take: async () => lock, wait: async () => lock }
+    return { areReal: false, take: async () => lock, wait: async () => lock, steal: async () => lock, holder: async () => undefined }
   }
   // Quoted, because a run id may contain a colon: no two pairs of database and run share a name.
   const nameOf = (runId: string): string => `stepwell:${JSON.stringify(database)}:${runId}`
@@ -36,6 +40,8 @@ export function createRunLocks(database: string, api: LockApi | undefined): RunL
     areReal: true,
     take: (runId, onStolen) => request(api, nameOf(runId), { ifAvailable: true }, onStolen),
     wait: (runId, onStolen, abortSignal) => request(api, nameOf(runId), { signal: abortSignal }, onStolen),
+    steal: (runId, onStolen) => request(api, nameOf(runId), { steal: true }, onStolen),
+    holder: async (runId) => (await api.query()).held?.find(({ name }) => name === nameOf(runId))?.clientId,
   }
 }
 

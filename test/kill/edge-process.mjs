@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline'
 import { unstable_startWorker } from 'wrangler'
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
-const { config, persist, upstream } = JSON.parse((await lines.next()).value)
+const { config, persist, vars } = JSON.parse((await lines.next()).value)
 const worker = await unstable_startWorker({
   config,
-  bindings: { UPSTREAM_URL: { type: 'plain_text', value: upstream } },
+  bindings: Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, { type: 'plain_text', value }])),
   dev: { server: { hostname: '127.0.0.1', port: 0 }, persist, logLevel: 'error', watch: false, inspector: false },
 })
 await worker.ready

@@ -3,9 +3,9 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { LedgerRequest } from '../examples/upstream.ts'
 
@@ -13,6 +13,8 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 
 export interface Life {
   readonly url: string
+  /** Of its workerd, the proxy's and the worker's. */
+  readonly workerd: readonly number[]
   /** SIGKILL of workerd and of what runs it. */
   kill(): Promise<Kill>
 }
@@ -25,18 +27,32 @@ export interface Kill {
 
 export interface Scene {
   readonly ledgerPath: string
-  begin(): Promise<Life>
+  /** `vars`: of this life, beside those of the config. */
+  begin(vars?: Readonly<Record<string, string>>): Promise<Life>
   requests(): Promise<readonly LedgerRequest[]>
   control(change: object): Promise<void>
   close(): Promise<void>
 }
 
+export interface SceneOptions {
+  /** Where the edge keeps its state, instead of a folder of the scene. */
+  readonly persist?: string
+  /** The upstream's ledger is written without waiting for the disk: only the death of the machine could lose a record of it. */
+  readonly isLedgerLazy?: boolean
+  /** The edge's own output is not shown: for what it says again and again while it is meant to fail. */
+  readonly isQuiet?: boolean
+}
+
 /** `config`: of the edge, in this folder. */
-export async function openScene(config = 'edge.wrangler.toml'): Promise<Scene> {
+export async function openScene(config = 'edge.wrangler.toml', { persist, isLedgerLazy = false, isQuiet = false }: SceneOptions = {}): Promise<Scene> {
   const folder = await mkdtemp(join(tmpdir(), 'stepwell-kill-'))
   const ledgerPath = join(folder, 'ledger.ndjson')
+  // A copy in the scene's folder: wrangler builds beside the config, and what a killed one leaves behind goes with the scene.
+  const configPath = join(folder, 'wrangler.toml')
+  const text = await readFile(here(config), 'utf8')
+  await writeFile(configPath, text.replace(/^main = "(.+)"$/m, (_, main: string) => `main = ${JSON.stringify(resolve(dirname(here(config)), main))}`))
   const upstream = spawn(process.execPath, [here('../../examples/upstream/server.mjs')], {
-    env: { ...process.env, PORT: '0', LEDGER: ledgerPath }, stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, PORT: '0', LEDGER: ledgerPath, ...(isLedgerLazy ? { FSYNC: '0' } : undefined) }, stdio: ['ignore', 'pipe', 'inherit'],
   })
   const { url } = await firstLine(upstream) as { url: string }
   const lives = new Set<ChildProcess>()
@@ -44,7 +60,7 @@ export async function openScene(config = 'edge.wrangler.toml'): Promise<Scene> {
     const child = spawn(process.execPath, [here('edge-process.mjs')], {
       // A process group of its own, so that one signal reaches wrangler and every workerd of it at the same instant.
       detached: true,
-      stdio: ['pipe', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', isQuiet ? 'ignore' : 'inherit'],
       env: { ...process.env, WRANGLER_SEND_METRICS: 'false', X_LOCAL_OBSERVABILITY: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
     })
     lives.add(child)
@@ -53,14 +69,15 @@ export async function openScene(config = 'edge.wrangler.toml'): Promise<Scene> {
   let next = spawnLife()
   return {
     ledgerPath,
-    async begin() {
+    async begin(vars = {}) {
       const child = next
       next = spawnLife()
-      child.stdin?.write(`${JSON.stringify({ config: here(config), persist: join(folder, 'state'), upstream: url })}\n`)
+      child.stdin?.write(`${JSON.stringify({ config: configPath, persist: persist ?? join(folder, 'state'), vars: { ...vars, UPSTREAM_URL: url } })}\n`)
       const ready = await firstLine(child) as { url: string; workerd: number[] }
       if (ready.workerd.length < 2) throw new Error('the proxy and the worker run in two workerd: not both were found')
       return {
         url: ready.url,
+        workerd: ready.workerd,
         async kill() {
           const from = Date.now()
           killGroup(child)

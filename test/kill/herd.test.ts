@@ -1,0 +1,23 @@
+// workerd is killed with many runs in flight; the campaign (test/campaign/kills.ts) does it with 1,000.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openScene, type Scene } from './edge.ts'
+import { herd, tellHerd } from './herd.ts'
+
+const SEED = 20261123
+
+let scene: Scene
+beforeAll(async () => { scene = await openScene('herd.wrangler.toml', { isLedgerLazy: true }) }, 60_000)
+afterAll(async () => { await scene.close() }, 60_000)
+
+test('G2, G12, G13, G19: workerd is killed 4 times with 100 runs in flight: each act has one key, a charge happens once, alarms alone wake the runs, all complete', async () => {
+  // It deduplicates nothing: what acts twice is seen.
+  await scene.control({ reset: true, dedup: false, actions: { '*': { delayMs: { min: 20, max: 150, seed: SEED }, answerDelayMs: { min: 0, max: 150, seed: SEED + 1 } } } })
+  const done = await herd(scene, { prefix: 'herd', runs: 100, kills: 4, seed: SEED, livesMs: [300, 1200], timeoutMs: 2500, sleepMs: [500, 3000], deadlineMs: 120_000 })
+  console.log(tellHerd(SEED, done))
+  expect(done.wrongs).toEqual([])
+  expect(done.figures.kills).toBe(4)
+  expect(done.figures.open.filter((n) => n > 0).length).toBeGreaterThanOrEqual(2)
+  expect(done.figures.inFlight.filter((n) => n >= 20).length).toBeGreaterThanOrEqual(2)
+  expect(done.figures.decided).toBeGreaterThanOrEqual(1)
+}, 240_000)
