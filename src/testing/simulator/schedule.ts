@@ -9,7 +9,7 @@ import { isStepwellError } from '../../errors.ts'
 import type { EntryKind } from '../../journal/entry.ts'
 import { exportRun } from '../../journal/export.ts'
 import { decodeRecord, isEnded } from '../../journal/record.ts'
-import { outcome, type RunSummary } from '../../journal/summary.ts'
+import { outcome } from '../../journal/summary.ts'
 import { limits, type Limits } from '../../limits.ts'
 import type { Batch } from '../../store/store.ts'
 import { checkReplay } from '../check-replay.ts'
@@ -18,7 +18,7 @@ import { Device } from './device.ts'
 import type { Disk, DiskWatcher } from './disk.ts'
 import { type Cell, cellKey, cells, type Fault, faults, impossible, kindsOf, type SimulatedHost } from './fault.ts'
 import { type Gate, Network, type NetworkFault } from './network.ts'
-import { type Ask, SimulatedObject } from './object.ts'
+import { type Ask, type Look, SimulatedObject } from './object.ts'
 import { Outside } from './outside.ts'
 import { Actor, type Clock, World } from './world.ts'
 
@@ -62,7 +62,7 @@ export class Schedule implements DiskWatcher {
   readonly network: Network
   readonly checks: Checks = new Checks()
   readonly outside: Outside
-  readonly limits: Limits = limits({ wakes: 500, startByMs: 5000, commitMs: 10_000, inlineBytes: 1024 })
+  readonly limits: Limits
   version: 1 | 2
   readonly #seed: number
   readonly #aim: Cell
@@ -90,6 +90,8 @@ export class Schedule implements DiskWatcher {
     this.#share = dice.pick([0, 0.02, 0.06])
     this.version = this.#aim.fault === 'roll back' || this.#aim.kind === 'patch_applied' ? 2 : this.#aim.fault === 'deploy' ? 1 : dice.pick([1, 2] as const)
     const sound: Clock = { offset: 0, rate: 1 }
+    // Sometimes the input is a blob.
+    this.limits = limits({ startByMs: 5000, commitMs: 10_000, inlineBytes: dice.chance(0.1) ? 1024 : 65_536 })
     this.#person = new Actor(world, 'person', 'test', sound)
     this.network = new Network(world)
     this.network.faultShare = dice.pick([0, 0.01, 0.05])
@@ -314,13 +316,13 @@ export class Schedule implements DiskWatcher {
         wait = 5000
       }
       await this.#person.after(dice.between(wait / 2, wait))
-      const view = await this.#insist(script, { ask: 'summary' })
+      const view = await this.#insist(script, { ask: 'look' })
       if (isStepwellError(view)) {
         if (view.code === 'run_not_found' && !script.isAcknowledged) continue
         this.checks.fail(`${script.runId} cannot be read: ${view.code}: ${view.message}`)
         return
       }
-      const { status, blocked } = view as RunSummary
+      const { status, blocked } = view as Look
       script.status = status
       const row = this.#diskOf(script.runId).open(script.runId).read()
       if (row !== undefined && isEnded(status) && row.wakeAt === null && decodeRecord(row).status === status && (script.action === undefined || script.action.on !== 'run_failed')) {
@@ -335,7 +337,7 @@ export class Schedule implements DiskWatcher {
     }
   }
 
-  async #decide(script: Script, { code, details }: NonNullable<RunSummary['blocked']>): Promise<void> {
+  async #decide(script: Script, { code, details }: NonNullable<Look['blocked']>): Promise<void> {
     const { dice } = this.world
     if (code === 'ambiguous_effect') {
       const { effects } = details as { readonly effects: readonly { readonly seq: number; readonly idempotencyKey: string }[] }
