@@ -46,7 +46,11 @@ interface Script {
   /** The journal's length when a cancel was acknowledged. */
   cancelled: boolean
   wasRestarted: boolean
+  /** Requests of somebody that are not answered yet. */
+  acts: number
   isOver: boolean
+  /** Its device has lost it when nobody waited for it any more. */
+  isGone: boolean
   status: string
 }
 
@@ -170,6 +174,7 @@ export class Schedule implements DiskWatcher {
     const { action } = script ?? {}
     if (script !== undefined && action?.on !== undefined && struck.includes(action.on)) {
       script.action = undefined
+      script.acts++
       this.world.post(this.#person, 0, () => { void this.#act(script, action) })
     }
   }
@@ -181,6 +186,7 @@ export class Schedule implements DiskWatcher {
     if (script !== undefined && entries === undefined) {
       script.isAcknowledged = false
       script.cancelled = false
+      script.isGone = script.isOver
     }
   }
 
@@ -212,7 +218,7 @@ export class Schedule implements DiskWatcher {
     const workflow = i === 0 && kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
     return {
       runId: `run${i}`, host: i === 0 ? host : dice.pick(['edge', 'browser'] as const), workflow, program,
-      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, isOver: false, status: '',
+      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isGone: false, status: '',
     }
   }
 
@@ -300,9 +306,11 @@ export class Schedule implements DiskWatcher {
     this.#tell(`person: ${JSON.stringify(ask)} of ${script.runId}: ${JSON.stringify(answer)}`)
     if (ask.ask === 'cancel' && (answer?.outcome === 'requested' || answer?.outcome === 'already_requested')) script.cancelled = true
     if (ask.ask === 'control' && (ask.request.kind === 'restart' || ask.request.kind === 'retry')) script.wasRestarted = true
-    if (follow === undefined) return
-    await this.#person.after(this.world.dice.between(100, 60_000))
-    await this.#insist(script, follow)
+    if (follow !== undefined) {
+      await this.#person.after(this.world.dice.between(100, 60_000))
+      await this.#insist(script, follow)
+    }
+    script.acts--
   }
 
   /** Whoever started the run and waits for its end, and decides what only a person can. */
@@ -325,7 +333,7 @@ export class Schedule implements DiskWatcher {
       const { status, blocked } = view as Look
       script.status = status
       const row = this.#diskOf(script.runId).open(script.runId).read()
-      if (row !== undefined && isEnded(status) && row.wakeAt === null && decodeRecord(row).status === status && (script.action === undefined || script.action.on !== 'run_failed')) {
+      if (row !== undefined && isEnded(status) && row.wakeAt === null && decodeRecord(row).status === status && script.acts === 0) {
         script.isOver = true
         return
       }
@@ -358,6 +366,7 @@ export class Schedule implements DiskWatcher {
   async #check(script: Script): Promise<void> {
     const { checks } = this
     const { runId, program } = script
+    if (script.isGone) return
     const store = this.#diskOf(runId).open(runId)
     const row = store.read()
     if (row === undefined) return checks.fail(`${runId} is gone`)
