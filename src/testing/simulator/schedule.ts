@@ -6,7 +6,8 @@ import { simulatedWorkflows, drawProgram, misfit, type Program, type SimulatedSe
 import { ledgerRows } from '../../engine/ledger.ts'
 import type { RunEnd } from '../../engine/notice.ts'
 import { isStepwellError } from '../../errors.ts'
-import type { EntryKind } from '../../journal/entry.ts'
+import type { HostTimer } from '../../host.ts'
+import { type EntryKind, isTerminal } from '../../journal/entry.ts'
 import { exportRun } from '../../journal/export.ts'
 import { decodeRecord, isEnded } from '../../journal/record.ts'
 import { outcome } from '../../journal/summary.ts'
@@ -52,12 +53,20 @@ interface Script {
   /** Its device has lost it when nobody waited for it any more. */
   isGone: boolean
   status: string
+  /** Somebody who watches the run sees that it has ended, or is blocked. */
+  ring: () => void
 }
 
 /** More tasks than any schedule needs that comes to an end. */
 const CHAOS_TASKS = 3000
 const CALM_TASKS = 30_000
 const ASK_MS = 25_000
+
+/** Whoever watches it would see a change: it has ended, or stands still. */
+function isNews(struck: readonly EntryKind[], { row }: Batch): boolean {
+  if (struck.some(isTerminal)) return true
+  return row !== undefined && struck.length === 0 && decodeRecord({ runId: '', inbox: 0, ...row }).status === 'blocked'
+}
 
 const networkFaults: ReadonlySet<Fault> = new Set<Fault>(['message dropped', 'message repeated', 'message delayed', 'messages reordered'])
 
@@ -171,6 +180,7 @@ export class Schedule implements DiskWatcher {
     const struck = kindsOf(batch)
     if (struck.length > 0) this.#tell(`${by.label} committed ${runId} ${struck.join(', ')}`)
     const script = this.#scripts.find((each) => each.runId === runId)
+    if (script !== undefined && isNews(struck, batch)) script.ring()
     const { action } = script ?? {}
     if (script !== undefined && action?.on !== undefined && struck.includes(action.on)) {
       script.action = undefined
@@ -187,6 +197,7 @@ export class Schedule implements DiskWatcher {
       script.isAcknowledged = false
       script.cancelled = false
       script.isGone = script.isOver
+      script.ring()
     }
   }
 
@@ -218,7 +229,7 @@ export class Schedule implements DiskWatcher {
     const workflow = i === 0 && kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
     return {
       runId: `run${i}`, host: i === 0 ? host : dice.pick(['edge', 'browser'] as const), workflow, program,
-      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isGone: false, status: '',
+      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isGone: false, status: '', ring: () => {},
     }
   }
 
@@ -316,14 +327,13 @@ export class Schedule implements DiskWatcher {
   /** Whoever started the run and waits for its end, and decides what only a person can. */
   async #play(script: Script): Promise<void> {
     const { dice } = this.world
-    for (let wait = 5000; ; wait = Math.min(3_600_000, wait * 2)) {
+    for (let wait = 60_000; ; wait = Math.min(6 * 3_600_000, wait * 2)) {
       if (!script.isAcknowledged) {
         const answer = await this.#insist(script, { ask: 'start', workflow: script.workflow, input: script.program, options: {} })
         if (answer !== undefined) this.checks.fail(`the start of ${script.runId} was refused: ${String(answer)}`)
         script.isAcknowledged = true
-        wait = 5000
       }
-      await this.#person.after(dice.between(wait / 2, wait))
+      await this.#bell(script, dice.between(wait / 2, wait))
       const view = await this.#insist(script, { ask: 'look' })
       if (isStepwellError(view)) {
         if (view.code === 'run_not_found' && !script.isAcknowledged) continue
@@ -338,11 +348,19 @@ export class Schedule implements DiskWatcher {
         return
       }
       if (blocked !== undefined) {
-        wait = Math.min(wait, 10_000)
+        wait = 5000
         await this.#decide(script, blocked)
       }
       if (status === 'paused' && this.#isCalm) await this.#insist(script, { ask: 'control', request: { kind: 'resume' } })
     }
+  }
+
+  async #bell(script: Script, ms: number): Promise<void> {
+    const rang = new Promise<void>((resolve) => { script.ring = resolve })
+    let timer: HostTimer | undefined
+    await Promise.race([rang, new Promise<void>((resolve) => { timer = this.#person.timer(ms, resolve) })])
+    timer?.cancel()
+    await this.#person.after(this.world.dice.below(2000))
   }
 
   async #decide(script: Script, { code, details }: NonNullable<Look['blocked']>): Promise<void> {
