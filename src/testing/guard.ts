@@ -51,7 +51,7 @@ export function guarded<T>(run: () => Promise<T>): Promise<{ readonly value: T; 
 /** One sentence for each place. */
 export function sayUsed(used: readonly ForeignUse[]): string[] {
   return [...new Set(used.map(({ what, instead, site }) =>
-    `the workflow function calls ${what}${site.behind}: in a replay it gets another answer; use ${instead} instead`))]
+    `the workflow function calls ${what}${site.behind}, which no replay can repeat: use ${instead} instead`))]
 }
 
 function watchGlobals(note: (what: string, instead: string) => void): () => void {

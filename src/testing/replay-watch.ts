@@ -49,11 +49,10 @@ interface Details {
 
 function whereOf(code: string, said: Details | undefined, live: Watch, replay: Watch): string[] {
   if (code === 'foreign_await') {
-    const last = replay.last ?? live.last
-    if (last === undefined) return []
-    return isCalled(last, said?.call)
-      ? [`the call after it is ${describe(last)}: what is awaited before that line belongs into a step`]
-      : [`the last call before it is ${describe(last)}: what is awaited after that line belongs into a step`]
+    const refused = replay.last ?? live.last
+    if (refused !== undefined && isCalled(refused, said?.call)) return [`the call after it is ${describe(refused)}: what is awaited before that line belongs into a step`]
+    const before = replay.lastTaken ?? live.lastTaken
+    return before === undefined ? [] : [`the last call before it is ${describe(before)}: what is awaited after that line belongs into a step`]
   }
   if (code !== 'divergence') return []
   const lines: string[] = []

@@ -104,6 +104,11 @@ export class TestHost implements Host {
     this.advanceTo(this.#now + ms)
   }
 
+  /** Forgets all timers: they belong to the process that has just died. */
+  forgetTimers(): void {
+    this.#timers = []
+  }
+
   /** A wall clock that jumps, also backward: timers stay where they are. */
   jump(ms: number): void {
     this.#now += ms

@@ -34,6 +34,8 @@ export interface FunctionCall {
 export interface Watcher {
   /** Runs a function that a call brought, and gives its answer or another one. */
   readonly run: (asked: AskedCall, role: Role, call: FunctionCall, run: () => unknown) => unknown
+  /** The workflow function is about to be called: a pass begins. */
+  readonly began?: () => void
   /** The workflow function returned or threw. */
   readonly ended?: (end: { readonly ok: boolean; readonly value: unknown }) => void
 }
@@ -48,6 +50,8 @@ export class Watch {
   readonly byKey: Map<string, AskedCall> = new Map()
   /** The call that was made last, refused or not. */
   last: AskedCall | undefined
+  /** The last that was not refused. */
+  lastTaken: AskedCall | undefined
   #making: AskedCall | undefined
   readonly #watcher: Watcher
 
@@ -59,6 +63,7 @@ export class Watch {
   readonly called = (_kind: string, key: string): void => {
     if (this.#making === undefined) return
     this.#making.key = key
+    this.lastTaken = this.#making
     this.byKey.set(key, this.#making)
   }
 
@@ -71,7 +76,8 @@ export class Watch {
   of<D extends AnyWorkflow>(workflow: D): D {
     const run = workflow.run as (ctx: Ctx, input: unknown) => unknown
     const watched = (ctx: Ctx, input: unknown): unknown => {
-      const { ended } = this.#watcher
+      const { began, ended } = this.#watcher
+      began?.()
       let result: unknown
       try {
         result = run(this.#ctx(ctx), input)
