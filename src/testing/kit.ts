@@ -116,6 +116,7 @@ export class TestKit<W extends AnyWorkflow> {
     const run: TestRun<D> = new TestRun({
       id, created, workflow, host: this.host, limits: this.#init.limits ?? {}, isGuarded: this.#init.guard !== false,
       boot: (watched) => this.#boot(watched),
+      observe: () => this.#open(id),
       call: (asked, role, call, own) => this.#call(asked, role, call, own),
       isWithheld: (key, attempt) => this.#withheld.has(`${id} ${key} ${attempt}`),
       still: () => this.still(),
@@ -133,7 +134,11 @@ export class TestKit<W extends AnyWorkflow> {
       const { runs, handle } = this.#boot(workflow)
       let end: { readonly value: { readonly id: string; readonly created: boolean } } | { readonly error: unknown } | undefined
       runs.start(workflow, input, options).then((value) => { end = { value } }, (error: unknown) => { end = { error } })
-      while (end === undefined && handle()?.isDead !== true) await this.#quiesce()
+      while (end === undefined && handle()?.isDead !== true) {
+        await this.#quiesce()
+        // Nothing but time ends a call that hangs.
+        if ((handle()?.hung ?? 0) > 0) this.host.fireNext()
+      }
       if (end === undefined) continue
       if ('error' in end) throw end.error
       return end.value

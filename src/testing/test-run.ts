@@ -9,8 +9,9 @@ import { hex } from '../hash.ts'
 import type { HostTimer } from '../host.ts'
 import { exportRun } from '../journal/export.ts'
 import { isEnded, type Status } from '../journal/record.ts'
-import type { RunSummary } from '../journal/summary.ts'
+import { type RunSummary, summary } from '../journal/summary.ts'
 import type { Limits } from '../limits.ts'
+import type { MaybePromise, RunStore } from '../store/store.ts'
 import { equal } from './assert.ts'
 import type { FaultStore } from './fault-store.ts'
 import { KeyReads } from './key-reads.ts'
@@ -51,6 +52,8 @@ export interface TestRunInit<D extends AnyWorkflow> {
   readonly isGuarded: boolean
   /** Begins a process: the drivers of this run on its store, and its handle on it. */
   readonly boot: (workflow: AnyWorkflow) => { readonly runs: TestRuns; readonly handle: () => FaultStore | undefined }
+  /** A handle of the test's own: no fault concerns it. */
+  readonly observe: () => MaybePromise<RunStore>
   /** Runs a function that a call brought, or what stands in for it. `own` counts as the user's code. */
   readonly call: (asked: AskedCall, role: Role, call: FunctionCall, own: () => unknown) => unknown
   /** Whether this attempt will never answer. */
@@ -106,7 +109,7 @@ export class TestRun<D extends AnyWorkflow> {
   }
 
   get isStoreBusy(): boolean {
-    return this.#opening > 0 || this.#process.runs.isWorking
+    return this.#opening > 0 || this.#process.runs.working > (this.#process.handle()?.hung ?? 0)
   }
 
   get isDead(): boolean {
@@ -155,7 +158,7 @@ export class TestRun<D extends AnyWorkflow> {
   // --- for tests
 
   async summary(): Promise<RunSummary> {
-    return this.#process.runs.summary(this.id)
+    return summary(await this.#init.observe())
   }
 
   async status(): Promise<Status> {
@@ -164,13 +167,13 @@ export class TestRun<D extends AnyWorkflow> {
 
   /** A snapshot of the newest generation. */
   async journal(): Promise<TestJournal> {
-    return readJournal(await this.#process.runs.store(this.id), (key) => this.watch.byKey.get(key)?.name)
+    return readJournal(await this.#init.observe(), (key) => this.watch.byKey.get(key)?.name)
   }
 
   /** As `run.export()` of every client, which `checkReplay` takes. */
   async export(): Promise<readonly string[]> {
     const lines: string[] = []
-    for await (const line of exportRun(await this.#process.runs.store(this.id))) lines.push(line)
+    for await (const line of exportRun(await this.#init.observe())) lines.push(line)
     return lines
   }
 
@@ -281,7 +284,7 @@ export class TestRun<D extends AnyWorkflow> {
   /** Once for each state of the journal: throws what a replay finds, with the lines to change. */
   async #guard(): Promise<void> {
     if (!this.#init.isGuarded) return
-    const store = await this.#process.runs.store(this.id)
+    const store = await this.#init.observe()
     const seq = (await store.last())?.seq ?? 0
     if (seq === this.#guardedAt) return
     const said = this.#keys.unread()

@@ -79,9 +79,9 @@ export class TestRuns {
     }
   }
 
-  /** The store has something under way. */
-  get isWorking(): boolean {
-    return this.#working > 0
+  /** Calls of stores that have not answered. */
+  get working(): number {
+    return this.#working
   }
 
   /** Functions that have not answered, of all runs. */
