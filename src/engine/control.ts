@@ -35,7 +35,8 @@ export async function requestControl(store: RunStore, now: number, request: Cont
       return posted({ kind: 'pause', ...who })
     case 'resume':
       if (isEnded(status)) return { outcome: 'ended', status }
-      if (request.kind === lastSwitch(waiting, record)) return { outcome: 'not_paused', status }
+      // A blocked run is looked at again: what has blocked it may be repaired, or was a read that went wrong once.
+      if (request.kind === lastSwitch(waiting, record) && (status !== 'blocked' || waiting.some(({ kind }) => kind === 'resume'))) return { outcome: 'not_paused', status }
       return posted({ kind: 'resume', ...who })
     case 'restart': case 'retry': {
       const { id } = request

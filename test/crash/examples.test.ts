@@ -7,12 +7,9 @@ import type { CallOptions, Shop } from '../../examples/order/shop.ts'
 import { writeBlob } from '../../src/blob.ts'
 import { permanent } from '../../src/index.ts'
 import { limits } from '../../src/limits.ts'
-import { createMemoryShelf } from '../../src/store/memory.ts'
 import { exploreCrashes, type ExploreCounts } from '../../src/testing/crash-explorer.ts'
 import type { TestHost } from '../../src/testing/test-host.ts'
-import { quiesce } from '../support/node.ts'
 
-const common = { quiesce, open: (id: string) => createMemoryShelf().open(id) }
 const input = {
   orderId: 'o-1',
   email: 'a@example.org',
@@ -72,17 +69,14 @@ class Outside {
 
 function log(name: string, counts: ExploreCounts): void {
   console.log(
-    `crash explorer: ${name}: ${counts.commits} commits, ${counts.singles} + ${counts.pairs} schedules, ${counts.crashes} crashes, ${counts.lost} lost answers, ${counts.executions} calls`,
+    `crash explorer: ${name}: ${counts.commits} commits, ${counts.singles} + ${counts.quiets} + ${counts.pairs} schedules, ${counts.crashes} crashes, ${counts.lost} lost answers, ${counts.executions} calls`,
   )
 }
 
 test.each([true, false])(
   'order, killed at every commit: it completes, with one key for each action (the shop deduplicates: %s)',
   async (isDeduplicating) => {
-    const counts = await exploreCrashes({
-      ...common,
-      workflow: order,
-      input,
+    const counts = await exploreCrashes(order, input, {
       outside: () => new Outside(isDeduplicating),
       services: (outside, host) => ({ shop: outside.shop(host) }),
       maxPairs: 300,
@@ -101,10 +95,7 @@ test.each([true, false])(
 )
 
 test('order that cannot be shipped, killed at every commit: what was taken is given back', async () => {
-  const counts = await exploreCrashes({
-    ...common,
-    workflow: order,
-    input,
+  const counts = await exploreCrashes(order, input, {
     maxPairs: 300,
     outside: () => {
       const outside = new Outside()
@@ -122,10 +113,7 @@ test('order that cannot be shipped, killed at every commit: what was taken is gi
 }, 120_000)
 
 test('order, cancelled while it waits and killed at every commit: released and refunded, never shipped', async () => {
-  const counts = await exploreCrashes({
-    ...common,
-    workflow: order,
-    input,
+  const counts = await exploreCrashes(order, input, {
     cancelAt: 5,
     outside: () => new Outside(),
     services: (outside, host) => ({ shop: outside.shop(host) }),
@@ -141,10 +129,7 @@ test('order, cancelled while it waits and killed at every commit: released and r
 
 test('order, cancelled after each of its entries and killed at every commit: nothing that was taken is kept', async () => {
   for (let cancelAt = 1; cancelAt <= 6; cancelAt++) {
-    const counts = await exploreCrashes({
-      ...common,
-      workflow: order,
-      input,
+    const counts = await exploreCrashes(order, input, {
       cancelAt,
       outside: () => new Outside(),
       services: (outside, host) => ({ shop: outside.shop(host) }),
@@ -169,17 +154,14 @@ test('digest, killed at every commit, those of its blobs among them: the same di
   const file = (length: number, seed: number) => Uint8Array.from({ length }, (_, i) => (i * 31 + seed) & 255)
   const files = [file(7000, 1), file(1500, 2)]
   let last: string | undefined
-  const counts = await exploreCrashes({
-    ...common,
-    workflow: digest,
-    maxPairs: 150,
-    stepsUseHostTime: false,
-    limits: { chunkBytes: 1024 },
-    input: async (store) => {
+  const counts = await exploreCrashes(digest, async (store) => {
       const blobs = []
       for (const bytes of files) blobs.push(await writeBlob(store, limits({ chunkBytes: 1024 }), 0, bytes))
       return { files: blobs.map((blob, i) => ({ name: `f${i}`, blob })), chunkBytes: 1024 }
-    },
+    }, {
+    maxPairs: 150,
+    stepsUseHostTime: false,
+    limits: { chunkBytes: 1024 },
     check: (_, { summary, executions }) => {
       const { output } = summary as { output: { digest: string; files: { size: number }[] } }
       expect(output.files.map(({ size }) => size)).toEqual([7000, 1500])
