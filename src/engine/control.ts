@@ -97,9 +97,10 @@ const words: Readonly<Record<Decided['decision'], string>> = {
   happened: 'happened', did_not_happen: 'rerun', rerun: 'rerun', skip: 'skip', fail: 'fail',
 }
 
-/** What was decided about the intent `seq`, if anything was. */
+/** What was decided about the intent `seq` last, if anything was: whoever asks for a key again (`ctx.once`) may have it decided again. */
 async function decisionOf(store: RunStore, seq: number): Promise<string | undefined> {
   if (((await store.last())?.seq ?? 0) < seq) return undefined
+  let word: string | undefined
   let { hash } = await before(store, seq)
   for (let after = seq - 1; ;) {
     const page = await store.entries(after, 256)
@@ -109,9 +110,9 @@ async function decisionOf(store: RunStore, seq: number): Promise<string | undefi
       after = stored.seq
       if (entry.kind !== 'effect_decided') continue
       const decided = decode(entry.payload) as Decided
-      if (decided.intent === seq) return words[decided.decision]
+      if (decided.intent === seq) word = words[decided.decision]
     }
-    if (page.length < 256) return undefined
+    if (page.length < 256) return word
   }
 }
 
