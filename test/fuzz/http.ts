@@ -102,7 +102,7 @@ async function block(target: HttpTarget, seed: number, counts: { -readonly [name
     const run = runOf(asked)
     const before = run === undefined ? undefined : subjects.get(run)?.content ?? (await target.stored(run)).content
     const { response, isReached } = await inTime(target.fetch(request))
-    const text = await inTime(response.text())
+    const text = new TextDecoder().decode(await inTime(response.arrayBuffer()))
     counts.requests++
     if (isReached) counts.reached++
     if (how >= 10 && how < 17) counts.oneField++

@@ -7,7 +7,7 @@ import { stored } from './objects.ts'
 import { app, world } from './worker.ts'
 
 const SEED = 1
-const SEEDS = 40
+const SEEDS = 15
 const allowAll = world.authorize
 
 afterEach(() => { world.authorize = allowAll })
