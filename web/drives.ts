@@ -7,7 +7,7 @@ import type { OnEnd } from '../src/engine/notice.ts'
 import { isStepwellError, type Redact } from '../src/errors.ts'
 import { loadFast } from '../src/hash.ts'
 import type { Host } from '../src/host.ts'
-import { decodeRecord, isEnded, type RunRecord } from '../src/journal/record.ts'
+import { decodeRecord, isEnded, isMidDrive, type RunRecord } from '../src/journal/record.ts'
 import type { Limits } from '../src/limits.ts'
 import type { RunRow, RunStore, Shelf } from '../src/store/store.ts'
 import { Heartbeat } from './heartbeat.ts'
@@ -364,9 +364,4 @@ export class Drives {
       ...(error === undefined ? undefined : { data: error }),
     })
   }
-}
-
-/** It has been taken up and neither parked nor ended: if its lock is free, whoever drove it is dead. */
-function isMidDrive(record: RunRecord): boolean {
-  return record.status === 'running' || (record.status === 'cancelling' && record.waitingFor.length === 0)
 }

@@ -12,7 +12,7 @@ import type { RunEnd } from '../src/engine/notice.ts'
 import { startRun } from '../src/engine/start.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import { exportRun } from '../src/journal/export.ts'
-import { decodeRecord, isEnded, type RunRecord } from '../src/journal/record.ts'
+import { decodeRecord, isEnded, isMidDrive, type RunRecord } from '../src/journal/record.ts'
 import { type LiveStepView, outcome, summary } from '../src/journal/summary.ts'
 import { journalPage } from '../src/journal/view.ts'
 import type { Limits } from '../src/limits.ts'
@@ -283,10 +283,10 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
   }
 
   /** Whether somebody should drive this run now. */
-  #isDue(store: SqliteStore, row: RunRow, { status, blocked }: RunRecord): boolean {
-    if (status === 'running' || status === 'cancelling' || status === 'undoing') return true
+  #isDue(store: SqliteStore, row: RunRow, record: RunRecord): boolean {
+    if (isMidDrive(record)) return true
     if (row.wakeAt !== null && row.wakeAt <= this.#host.now()) return true
-    if (status === 'blocked' && blocked?.curable === true && !this.#wasUnblocked) {
+    if (record.blocked?.curable === true && !this.#wasUnblocked) {
       // This instance may be the deploy that cures it.
       this.#wasUnblocked = true
       return true

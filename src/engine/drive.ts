@@ -5,7 +5,7 @@ import { isStepwellError, maskSecrets, type Redact, StepwellError } from '../err
 import type { Host } from '../host.ts'
 import { Cursor, type Mark } from '../journal/cursor.ts'
 import { claim, decodeEntry, type Entry, GENESIS } from '../journal/entry.ts'
-import { type Blocked, decodeRecord, isEnded, type Message, type RunRecord, type StartPayload } from '../journal/record.ts'
+import { type Blocked, decodeRecord, isEnded, isMidDrive, type Message, type RunRecord, type StartPayload } from '../journal/record.ts'
 import { Superseded, Writer } from '../journal/writer.ts'
 import { decode } from '../codec.ts'
 import type { Limits } from '../limits.ts'
@@ -234,7 +234,7 @@ export class Driver {
     if (definition === undefined || wrong !== undefined) return this.#block(state, wrong as StepwellError)
     const seq = last?.seq ?? 0
     // Looked at before its time, a parked run has nothing to do, and that is no lack of progress.
-    const isEarly = record.status === 'waiting' && row.wakeAt !== null && row.wakeAt > now
+    const isEarly = !isMidDrive(record) && row.wakeAt !== null && row.wakeAt > now
     // A message is a reason to be woken, once: whoever posts one need not add an entry.
     const isNews = seq > record.wokenSeq || row.inbox > record.wokenInbox
     const wakes = isNews || record.status === 'blocked' ? 1 : isEarly ? record.wakes : record.wakes + 1

@@ -8,31 +8,39 @@ import type { Live } from './live.ts'
 import { ending, type RunEnd } from './notice.ts'
 import { describe, toPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
-import { commitWinding } from './winding.ts'
+import { announce, commitWinding } from './winding.ts'
 
 /**
  * Ends the run, or says why it is blocked instead. Steps still open are aborted. The commit requires that no message came since
- * the inbox was read; one that came is decided (a cancel that came too late) and goes with it.
+ * the inbox was read. A cancel that did is not too late: it was acknowledged, so it outranks the end that was about to be committed
+ * (G21). All else is decided by the end and goes with it.
  */
 export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
-  const { state, attempts } = live
-  const { winding } = pass
-  const bug = bugOf(pass)
-  if (bug !== undefined) return { kind: 'blocked', error: bug }
-  const { undo } = live.effectsOf(pass)
-  if (undo.isWanted) {
-    await commitWinding(pass, live)
-    const end = await undo.run()
-    if (end !== undefined) return end
-  }
-  attempts.abandon(winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'))
-  const terminal = await terminalOf(pass, live)
-  const drafts = pass.winding?.isCommitted === false ? [pass.winding.draft as Draft, terminal.draft] : [terminal.draft]
-  if (state.inboxSeen > 0) await decideAll(live)
-  const principal = winding?.cause === 'cancel_requested' ? winding.payload.principal : undefined
-  for (;;) {
+  const { state, attempts, inbox } = live
+  for (let isNews = false; ; isNews = true) {
     if (pass.isDead) return { kind: 'stopped' }
-    const end = ending(state, { status: terminal.status, seq: state.writer.head.seq + drafts.length, principal })
+    if (pass.winding === undefined && inbox.cancel !== undefined) announce(pass, live, 'cancel_requested', state.host.now())
+    const bug = bugOf(pass)
+    if (bug !== undefined) return { kind: 'blocked', error: bug }
+    const { undo } = live.effectsOf(pass)
+    if (undo.isWanted) {
+      await commitWinding(pass, live)
+      const end = await undo.run()
+      if (end !== undefined) return end
+    }
+    const { winding } = pass
+    attempts.abandon(winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'))
+    const terminal = await terminalOf(pass, live)
+    if ((isNews || state.inboxSeen > 0) && await decideAll(pass, live)) {
+      await inbox.read(pass)
+      continue
+    }
+    const isAlone = winding?.isCommitted !== false
+    const drafts = isAlone ? [terminal.draft] : [winding.draft as Draft, terminal.draft]
+    const end = ending(state, {
+      status: terminal.status, seq: state.writer.head.seq + drafts.length,
+      principal: winding?.cause === 'cancel_requested' ? winding.payload.principal : undefined,
+    })
     const answer = await state.commit(drafts, {
       durability: 'strict', inbox: state.inboxSeen, take: state.decided, rows: end.rows, change: end.change,
       ...(terminal.require === undefined ? undefined : { require: terminal.require }),
@@ -41,13 +49,21 @@ export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
       end.committed()
       return { kind: 'ended' }
     }
-    await decideAll(live)
   }
 }
 
-/** Whatever was asked of this generation is decided by its end. A restart is asked of the run. */
-async function decideAll({ state }: Live): Promise<void> {
-  for (const { number, message } of await state.messages()) if (message.kind !== 'restart') state.decided.push(number)
+/**
+ * Whatever was asked of this generation is decided by its end. A restart is asked of the run, and the first cancel is decided by no end
+ * but its own: whether one waits.
+ */
+async function decideAll(pass: Pass, { state }: Live): Promise<boolean> {
+  let isCancelled = false
+  for (const { number, message } of await state.messages()) {
+    if (message.kind === 'restart') continue
+    if (message.kind === 'cancel' && pass.winding?.cause !== 'cancel_requested') isCancelled = pass.winding === undefined
+    if (message.kind !== 'cancel' || pass.winding !== undefined) state.decided.push(number)
+  }
+  return isCancelled
 }
 
 async function terminalOf(pass: Pass, live: Live): Promise<{ draft: Draft; status: RunEnd['status']; require?: Awaited<ReturnType<typeof toPayload>>['require'] }> {

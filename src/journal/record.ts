@@ -14,6 +14,11 @@ export function isEnded(status: Status): boolean {
   return status === 'completed' || status === 'failed' || status === 'cancelled'
 }
 
+/** It was taken up and neither parked nor ended: somebody drives it now, or whoever drove it is dead. */
+export function isMidDrive({ status, waitingFor }: RunRecord): boolean {
+  return status === 'running' || ((status === 'cancelling' || status === 'undoing') && waitingFor.length === 0)
+}
+
 export interface Waiting {
   readonly kind: 'step' | 'timer' | 'retry' | 'effect'
   readonly key: string

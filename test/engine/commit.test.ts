@@ -298,7 +298,7 @@ describe('G5: a commit has three answers', () => {
     expect(world.kinds()).toEqual(['run_started', 'timer_set ctx.sleep', 'cancel_requested', 'run_cancelled'])
   })
 
-  test('G5: a cancel that comes while the end is committed is too late, and is taken with it', async () => {
+  test('G21: a cancel that was acknowledged before the end was committed outranks it', async () => {
     const w = workflow({ name: 'w', input: anything }, async () => 1)
     const world = new World()
     let posted = false
@@ -311,7 +311,8 @@ describe('G5: a commit has three answers', () => {
         },
       },
     })
-    expect(await process.run(w)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(await process.run(w)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(world.kinds()).toEqual(['run_started', 'cancel_requested', 'run_cancelled'])
     expect(world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
     expect(world.row().inbox).toBe(1)
   })

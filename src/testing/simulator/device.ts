@@ -7,7 +7,7 @@ import { requestControl } from '../../engine/control.ts'
 import { type DriveEnd, Driver } from '../../engine/drive.ts'
 import { startRun } from '../../engine/start.ts'
 import { StepwellError } from '../../errors.ts'
-import { decodeRecord, isEnded } from '../../journal/record.ts'
+import { decodeRecord, isEnded, isMidDrive } from '../../journal/record.ts'
 import { summary } from '../../journal/summary.ts'
 import type { Batch, CommitAnswer, Page, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
@@ -31,7 +31,7 @@ export class Device implements Endpoint {
   readonly schedule: Schedule
   readonly clock: Clock
   readonly disk: Disk
-  readonly locks = new Map<string, Lock>()
+  readonly locks: Map<string, Lock> = new Map()
   tabs: Tab[] = []
   #opened = 0
 
@@ -212,7 +212,7 @@ class Tab extends Actor {
     if (isEnded(record.status) && row.wakeAt === null && !hasMessage) return undefined
     const definition = registry(simulatedWorkflows(this.#version)).get(record.workflow)
     if (definition === undefined || !knowsVersion(definition, record.version)) return LOOK_MS
-    if (hasMessage || record.status === 'running' || record.status === 'cancelling' || record.status === 'undoing') return 0
+    if (hasMessage || isMidDrive(record)) return 0
     if (isFresh && record.blocked?.curable === true) return 0
     if (row.wakeAt === null) return LOOK_MS
     return Math.min(LOOK_MS * 30, Math.max(0, row.wakeAt - this.now()))

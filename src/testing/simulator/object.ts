@@ -8,7 +8,7 @@ import { requestControl } from '../../engine/control.ts'
 import { type DriveEnd, Driver } from '../../engine/drive.ts'
 import { startRun } from '../../engine/start.ts'
 import { StepwellError } from '../../errors.ts'
-import { decodeRecord } from '../../journal/record.ts'
+import { decodeRecord, isMidDrive } from '../../journal/record.ts'
 import { summary } from '../../journal/summary.ts'
 import type { Batch, CommitAnswer, MaybePromise, Page, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
@@ -170,10 +170,10 @@ class Instance {
   #isDue(): boolean {
     const row = this.store.read()
     if (row === undefined || row instanceof Promise) return false
-    const { status, blocked } = decodeRecord(row)
-    if (status === 'running' || status === 'cancelling' || status === 'undoing') return true
+    const record = decodeRecord(row)
+    if (isMidDrive(record)) return true
     if (row.wakeAt !== null && row.wakeAt <= this.actor.now()) return true
-    if (status === 'blocked' && blocked?.curable === true && !this.#wasUnblocked) {
+    if (record.blocked?.curable === true && !this.#wasUnblocked) {
       this.#wasUnblocked = true
       return true
     }

@@ -60,7 +60,7 @@ const networkFaults: ReadonlySet<Fault> = new Set<Fault>(['message dropped', 'me
 export class Schedule implements DiskWatcher {
   readonly world: World
   readonly network: Network
-  readonly checks = new Checks()
+  readonly checks: Checks = new Checks()
   readonly outside: Outside
   readonly limits: Limits = limits({ wakes: 500, startByMs: 5000, commitMs: 10_000, inlineBytes: 1024 })
   version: 1 | 2

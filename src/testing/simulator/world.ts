@@ -77,10 +77,10 @@ export class Actor implements Host {
   }
 }
 
-export const START = Date.UTC(2026, 0, 1)
+export const START: number = Date.UTC(2026, 0, 1)
 
 export class World {
-  now = START
+  now: number = START
   readonly dice: Dice
   /** Whoever is never killed: the platform, the network. */
   readonly platform: Actor
