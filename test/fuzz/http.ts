@@ -172,7 +172,7 @@ async function inTime<T>(promise: Promise<T>): Promise<T> {
   try {
     return await Promise.race([promise, late])
   } finally {
-    clearTimeout(timer)
+    if (timer !== undefined) clearTimeout(timer)
   }
 }
 
