@@ -2,6 +2,10 @@
 // meanwhile, which is to cancel it.
 
 import { encode } from '../codec.ts'
+import { FINGERPRINT_BYTES } from '../journal/entry.ts'
+import type { Draft } from '../journal/writer.ts'
+import type { Decided } from './ambiguity.ts'
+import { type Intent, ledgerRows, ledgerWrite } from './ledger.ts'
 import { type Redact, redactDetails, redactText, StepwellError } from '../errors.ts'
 import type { Blocked, CancelPayload } from '../journal/record.ts'
 import { ending } from './notice.ts'
@@ -31,23 +35,39 @@ export async function block(state: RunState, error: StepwellError): Promise<{ re
   return (await state.messages()).some(({ message }) => message.kind === 'restart') ? 'again' : block(state, error)
 }
 
-/** A cancel of a blocked run: its function can't be reached, so there is nothing to clean up with; it ends in one commit. */
+/**
+ * A cancel of a blocked run: its function can't be reached, so there is nothing to clean up with; it ends in one commit. Not if all that
+ * was asked for is a cancel with undo (G21): what it has to take back can't be reached either, and the message waits until it can.
+ * Whoever cancels it without undo has decided about effects of which nobody knows whether they happened (G16): that is in the journal.
+ */
 async function cancelBlocked(state: RunState): Promise<boolean> {
   const messages = (await state.messages()).filter(({ message }) => message.kind === 'cancel')
-  const first = messages[0]?.message
+  const isBegun = state.writer.head.seq > state.record.generationSeq || state.record.generation > 1
+  const first = messages.find(({ message }) => message.kind === 'cancel' && (message.undo !== true || !isBegun))?.message
   if (first?.kind !== 'cancel') return false
   const { reason, principal } = first
   const now = state.host.now()
+  const open = (await ledgerRows(state.store)).filter(({ row }) => row.kind !== 'step' && (row.status === 'in_progress' || (row.status === 'ambiguous' && row.decision === undefined)) && row.intent !== undefined)
   const payload: CancelPayload = {
     ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), graceUntil: now,
   }
   const error = new StepwellError('cancelled', reason === undefined ? 'the run was cancelled' : `the run was cancelled: ${reason}`)
-  const end = ending(state, { status: 'cancelled', seq: state.writer.head.seq + 2, principal })
+  const end = ending(state, { status: 'cancelled', seq: state.writer.head.seq + open.length + 2, principal })
   const answer = await state.commit([
-    { kind: 'cancel_requested', calls: 0, due: now, payload: encode(payload) },
+    // Nobody counted the calls: as in a group, there may have been more.
+    { kind: 'cancel_requested', calls: 0, grouped: true, due: now, payload: encode(payload) },
+    ...open.map(({ row }): Draft => ({
+      kind: 'effect_decided', key: row.key, fingerprint: new Uint8Array(FINGERPRINT_BYTES), calls: 0,
+      payload: encode({
+        intent: (row.intent as Intent).seq, why: 'lost', policy: 'cancel', by: 'person', decision: 'fail', ...(principal === undefined ? undefined : { principal }),
+      } satisfies Decided),
+    })),
     { kind: 'run_cancelled', calls: 0, payload: encode(error) },
   ], {
-    take: messages.map(({ number }) => number), durability: 'strict', inbox: state.inboxSeen, rows: end.rows, change: { ...end.change, mark: false },
+    take: messages.map(({ number }) => number), durability: 'strict', inbox: state.inboxSeen, change: { ...end.change, mark: false },
+    rows: [...end.rows, ...open.map(({ base, row }) => ledgerWrite(base, row, {
+      ...row, status: 'ambiguous', updatedAt: now, decision: { word: 'fail', by: 'person', ...(principal === undefined ? undefined : { principal }) },
+    }))],
   })
   if (answer.kind !== 'committed') return cancelBlocked(state)
   end.committed()

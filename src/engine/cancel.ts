@@ -21,7 +21,12 @@ export async function requestCancel(store: RunStore, now: number, options: Cance
     return before.outcome === 'ended' ? before : { outcome: 'already_requested', status: before.status }
   }
   const pending = await store.rows('inbox', { limit: 256 })
-  if (pending.some(({ value }) => (decode(value) as Message).kind === 'cancel')) return { outcome: 'already_requested', status: before.status }
+  // One with undo may have to wait for code that can undo; one without then ends the run.
+  const isAsked = pending.some(({ value }) => {
+    const message = decode(value) as Message
+    return message.kind === 'cancel' && (message.undo !== true || options.undo === true)
+  })
+  if (isAsked) return { outcome: 'already_requested', status: before.status }
   const message: Message = {
     kind: 'cancel', at: now,
     ...(options.reason === undefined ? undefined : { reason: options.reason }),

@@ -57,9 +57,9 @@ export class EffectHistory {
       return
     }
     const before = this.standings.get(key)
-    // What became of an attempt of the generation before, which this one has not asked for yet, or never will: its row of the ledger
-    // holds it, and answers when it is asked for.
-    if (before === undefined && isOutcome(entry.kind) && !this.#everAsked.has(key)) return
+    // What became of an attempt of the generation before, for which this one had not asked then: its row of the ledger holds it, and
+    // answers when it is asked for.
+    if (isStrange(entry) && entry.kind !== 'effect_recorded') return
     const common = { fingerprint: entry.fingerprint as Uint8Array, seq: entry.seq, attempt: before?.attempt ?? 1, due: undefined, intent: before?.intent }
     switch (entry.kind) {
       case 'effect_intended': {
@@ -122,7 +122,7 @@ export class EffectHistory {
   }
 }
 
-/** Of an attempt: it stands behind its intent. */
-function isOutcome(kind: EntryKind): boolean {
-  return kind === 'effect_not_called' || kind === 'effect_attempt_failed' || kind === 'effect_ambiguous'
+/** Written of an effect for which this generation had not asked: there was no call to take a fingerprint from. */
+function isStrange({ fingerprint }: Entry): boolean {
+  return fingerprint?.every((byte) => byte === 0) === true
 }

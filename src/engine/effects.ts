@@ -390,7 +390,7 @@ export class Effects {
       ...(due === undefined ? undefined : { due }),
     })
     group.after.push(() => {
-      this.history.standings.set(call.key, { fingerprint: call.fingerprint, seq, phase: 'failed', attempt: attempt + 1, due, intent: open.intent })
+      if (call.step !== undefined) this.history.standings.set(call.key, { fingerprint: call.fingerprint, seq, phase: 'failed', attempt: attempt + 1, due, intent: open.intent })
       this.open.delete(baseOf(call))
       if (due === undefined) {
         this.#release(baseOf(call))

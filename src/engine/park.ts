@@ -20,7 +20,8 @@ export function nextTime(pass: Pass, { timed, state }: Live, isOver: boolean): n
 export async function park(pass: Pass, live: Live, wakeAt: number | null): Promise<PassEnd | undefined> {
   const { state } = live
   const waitingFor: Waiting[] = []
-  for (const call of pass.outstanding.values()) {
+  // After a cancel the run may wait for effects that its function does not wait for any more.
+  for (const call of new Set([...pass.outstanding.values(), ...live.timed])) {
     if (waitingFor.length === 20) break
     waitingFor.push({
       kind: call.effect !== undefined || call.note !== undefined ? 'effect' : call.step === undefined ? 'timer' : 'retry', key: call.key,

@@ -122,7 +122,7 @@ export class Checks {
     for (let i = 1; i < undone.length; i++) {
       const [before, after] = [undone[i - 1] as Entry, undone[i] as Entry]
       if (before.generation !== after.generation) continue
-      const [first, second] = [before, after].map(({ key }) => history.entries.findLast((entry) => entry.key === key && completes(entry.kind))?.seq ?? 0) as [number, number]
+      const [first, second] = [before, after].map(({ key, seq }) => history.entries.findLast((entry) => entry.seq < seq && entry.key === key && completes(entry.kind))?.seq ?? 0) as [number, number]
       if (first < second) this.fail(`G21: ${before.key} of ${runId} was undone before ${after.key}, which completed after it`)
     }
   }

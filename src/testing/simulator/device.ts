@@ -4,15 +4,14 @@
 import { knowsVersion, registry } from '../../define.ts'
 import { requestCancel } from '../../engine/cancel.ts'
 import { requestControl } from '../../engine/control.ts'
-import { type DriveEnd, Driver } from '../../engine/drive.ts'
+import { Driver } from '../../engine/drive.ts'
 import { startRun } from '../../engine/start.ts'
 import { StepwellError } from '../../errors.ts'
 import { decodeRecord, isEnded, isMidDrive } from '../../journal/record.ts'
-import { summary } from '../../journal/summary.ts'
 import type { Batch, CommitAnswer, Page, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
 import type { Endpoint } from './network.ts'
-import type { Ask } from './object.ts'
+import { type Ask, look } from './object.ts'
 import { simulatedWorkflows } from './program.ts'
 import type { Schedule } from './schedule.ts'
 import { Actor, type Clock } from './world.ts'
@@ -138,8 +137,8 @@ class Tab extends Actor {
         await startRun(store, this, schedule.limits, definition, ask.input, { ...ask.options, id: runId })
         break
       }
-      case 'summary': {
-        const view = await summary(store)
+      case 'look': {
+        const view = look(await store.read())
         this.keep(runId)
         return view
       }
@@ -343,5 +342,3 @@ class TabStore implements RunStore {
     })
   }
 }
-
-export type { DriveEnd }

@@ -8,9 +8,8 @@ import { requestControl } from '../../engine/control.ts'
 import { type DriveEnd, Driver } from '../../engine/drive.ts'
 import { startRun } from '../../engine/start.ts'
 import { StepwellError } from '../../errors.ts'
-import { decodeRecord, isMidDrive } from '../../journal/record.ts'
-import { summary } from '../../journal/summary.ts'
-import type { Batch, CommitAnswer, MaybePromise, Page, RunStore, Table } from '../../store/store.ts'
+import { decodeRecord, isMidDrive, type RunRecord } from '../../journal/record.ts'
+import type { Batch, CommitAnswer, MaybePromise, Page, RunRow, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
 import type { Endpoint } from './network.ts'
 import { simulatedWorkflows } from './program.ts'
@@ -20,9 +19,18 @@ import { Actor, type Clock } from './world.ts'
 /** What anyone may ask of a run. */
 export type Ask =
   | { readonly ask: 'start'; readonly workflow: string; readonly input: unknown; readonly options: StartOptions }
-  | { readonly ask: 'summary' }
+  | { readonly ask: 'look' }
   | { readonly ask: 'cancel'; readonly undo: boolean }
   | { readonly ask: 'control'; readonly request: ControlRequest }
+
+/** What somebody sees who looks at a run. */
+export type Look = Pick<RunRecord, 'status' | 'blocked'>
+
+export function look(row: RunRow | undefined): Look {
+  if (row === undefined) throw new StepwellError('run_not_found', 'there is no such run')
+  const { status, blocked } = decodeRecord(row)
+  return { status, blocked }
+}
 
 export class SimulatedObject implements Endpoint {
   readonly runId: string
@@ -134,9 +142,9 @@ class Instance {
         this.#touch()
         return undefined
       }
-      case 'summary': {
+      case 'look': {
         this.#touch()
-        return summary(this.store)
+        return look(await this.store.read())
       }
       case 'cancel': {
         const outcome = await requestCancel(this.store, this.actor.now(), { undo: request.undo })

@@ -9,7 +9,7 @@ import { isStepwellError } from '../../errors.ts'
 import type { EntryKind } from '../../journal/entry.ts'
 import { exportRun } from '../../journal/export.ts'
 import { decodeRecord, isEnded } from '../../journal/record.ts'
-import { outcome, type RunSummary } from '../../journal/summary.ts'
+import { outcome } from '../../journal/summary.ts'
 import { limits, type Limits } from '../../limits.ts'
 import type { Batch } from '../../store/store.ts'
 import { checkReplay } from '../check-replay.ts'
@@ -18,7 +18,7 @@ import { Device } from './device.ts'
 import type { Disk, DiskWatcher } from './disk.ts'
 import { type Cell, cellKey, cells, type Fault, faults, impossible, kindsOf, type SimulatedHost } from './fault.ts'
 import { type Gate, Network, type NetworkFault } from './network.ts'
-import { type Ask, SimulatedObject } from './object.ts'
+import { type Ask, type Look, SimulatedObject } from './object.ts'
 import { Outside } from './outside.ts'
 import { Actor, type Clock, World } from './world.ts'
 
@@ -46,7 +46,11 @@ interface Script {
   /** The journal's length when a cancel was acknowledged. */
   cancelled: boolean
   wasRestarted: boolean
+  /** Requests of somebody that are not answered yet. */
+  acts: number
   isOver: boolean
+  /** Its device has lost it when nobody waited for it any more. */
+  isGone: boolean
   status: string
 }
 
@@ -62,7 +66,7 @@ export class Schedule implements DiskWatcher {
   readonly network: Network
   readonly checks: Checks = new Checks()
   readonly outside: Outside
-  readonly limits: Limits = limits({ wakes: 500, startByMs: 5000, commitMs: 10_000, inlineBytes: 1024 })
+  readonly limits: Limits
   version: 1 | 2
   readonly #seed: number
   readonly #aim: Cell
@@ -90,6 +94,8 @@ export class Schedule implements DiskWatcher {
     this.#share = dice.pick([0, 0.02, 0.06])
     this.version = this.#aim.fault === 'roll back' || this.#aim.kind === 'patch_applied' ? 2 : this.#aim.fault === 'deploy' ? 1 : dice.pick([1, 2] as const)
     const sound: Clock = { offset: 0, rate: 1 }
+    // Sometimes the input is a blob.
+    this.limits = limits({ startByMs: 5000, commitMs: 10_000, inlineBytes: dice.chance(0.1) ? 1024 : 65_536 })
     this.#person = new Actor(world, 'person', 'test', sound)
     this.network = new Network(world)
     this.network.faultShare = dice.pick([0, 0.01, 0.05])
@@ -168,6 +174,7 @@ export class Schedule implements DiskWatcher {
     const { action } = script ?? {}
     if (script !== undefined && action?.on !== undefined && struck.includes(action.on)) {
       script.action = undefined
+      script.acts++
       this.world.post(this.#person, 0, () => { void this.#act(script, action) })
     }
   }
@@ -179,6 +186,7 @@ export class Schedule implements DiskWatcher {
     if (script !== undefined && entries === undefined) {
       script.isAcknowledged = false
       script.cancelled = false
+      script.isGone = script.isOver
     }
   }
 
@@ -210,7 +218,7 @@ export class Schedule implements DiskWatcher {
     const workflow = i === 0 && kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
     return {
       runId: `run${i}`, host: i === 0 ? host : dice.pick(['edge', 'browser'] as const), workflow, program,
-      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, isOver: false, status: '',
+      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isGone: false, status: '',
     }
   }
 
@@ -298,9 +306,11 @@ export class Schedule implements DiskWatcher {
     this.#tell(`person: ${JSON.stringify(ask)} of ${script.runId}: ${JSON.stringify(answer)}`)
     if (ask.ask === 'cancel' && (answer?.outcome === 'requested' || answer?.outcome === 'already_requested')) script.cancelled = true
     if (ask.ask === 'control' && (ask.request.kind === 'restart' || ask.request.kind === 'retry')) script.wasRestarted = true
-    if (follow === undefined) return
-    await this.#person.after(this.world.dice.between(100, 60_000))
-    await this.#insist(script, follow)
+    if (follow !== undefined) {
+      await this.#person.after(this.world.dice.between(100, 60_000))
+      await this.#insist(script, follow)
+    }
+    script.acts--
   }
 
   /** Whoever started the run and waits for its end, and decides what only a person can. */
@@ -314,16 +324,16 @@ export class Schedule implements DiskWatcher {
         wait = 5000
       }
       await this.#person.after(dice.between(wait / 2, wait))
-      const view = await this.#insist(script, { ask: 'summary' })
+      const view = await this.#insist(script, { ask: 'look' })
       if (isStepwellError(view)) {
         if (view.code === 'run_not_found' && !script.isAcknowledged) continue
         this.checks.fail(`${script.runId} cannot be read: ${view.code}: ${view.message}`)
         return
       }
-      const { status, blocked } = view as RunSummary
+      const { status, blocked } = view as Look
       script.status = status
       const row = this.#diskOf(script.runId).open(script.runId).read()
-      if (row !== undefined && isEnded(status) && row.wakeAt === null && decodeRecord(row).status === status && (script.action === undefined || script.action.on !== 'run_failed')) {
+      if (row !== undefined && isEnded(status) && row.wakeAt === null && decodeRecord(row).status === status && script.acts === 0) {
         script.isOver = true
         return
       }
@@ -335,7 +345,7 @@ export class Schedule implements DiskWatcher {
     }
   }
 
-  async #decide(script: Script, { code, details }: NonNullable<RunSummary['blocked']>): Promise<void> {
+  async #decide(script: Script, { code, details }: NonNullable<Look['blocked']>): Promise<void> {
     const { dice } = this.world
     if (code === 'ambiguous_effect') {
       const { effects } = details as { readonly effects: readonly { readonly seq: number; readonly idempotencyKey: string }[] }
@@ -356,6 +366,7 @@ export class Schedule implements DiskWatcher {
   async #check(script: Script): Promise<void> {
     const { checks } = this
     const { runId, program } = script
+    if (script.isGone) return
     const store = this.#diskOf(runId).open(runId)
     const row = store.read()
     if (row === undefined) return checks.fail(`${runId} is gone`)
