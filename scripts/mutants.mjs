@@ -1,5 +1,6 @@
 // `npm run mutants`: breaks the guarantees one by one and expects their tests to notice. Each patch of test/mutants names in its head
-// the guarantee that it breaks and the test files that must go red. Options: --slice K/N, --json FILE, and parts of patch names.
+// the guarantee that it breaks and the test files that must go red. Options: --slice K/N, --json FILE (`mutants.killed`, `mutants.total`,
+// and each mutant under `results`), and parts of patch names.
 //
 // Everything happens in a copy in the system's temporary folder, so the working tree stays as it is.
 import { spawn, spawnSync } from 'node:child_process'
@@ -60,7 +61,10 @@ try {
   rmSync(work, { recursive: true, force: true })
 }
 const killed = results.filter((each) => each.killed).length
-if (json !== undefined) writeFileSync(json, JSON.stringify({ killed, of: patches.length, results }, null, 2))
+if (json !== undefined) {
+  const figures = { 'mutants.killed': killed, 'mutants.total': patches.length }
+  writeFileSync(json, `${JSON.stringify({ ...figures, results }, null, 2)}\n`)
+}
 console.log(`\n${killed} killed of ${patches.length}`)
 process.exit(isSound && killed === patches.length ? 0 : 1)
 

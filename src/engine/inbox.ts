@@ -31,6 +31,11 @@ export class Inbox {
     for (const { number, message } of await state.messages()) {
       switch (message.kind) {
         case 'cancel': {
+          // It is wound up already: a message that nobody takes would have the run driven for ever.
+          if (pass.winding?.isCommitted === true) {
+            state.decided.push(number)
+            break
+          }
           const { reason, principal, undo } = message
           this.cancel ??= {
             ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), ...(undo === true ? { undo } : undefined),

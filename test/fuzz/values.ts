@@ -22,7 +22,7 @@ export function randomValue(draw: Draw, left = 4): unknown {
     case 8: {
       const View = draw.pick(views)
       const { buffer } = randomBytes(draw, 8 * draw(4))
-      return draw.oneIn(6) ? buffer : new View(buffer)
+      return draw.oneIn(6) ? buffer : new (View as new (buffer: ArrayBuffer) => ArrayBufferView)(buffer)
     }
     case 9: return new BlobRef('0123456789abcdef'.repeat(4), draw(1e6), 49152)
     case 10: case 11: return many().map(below)
