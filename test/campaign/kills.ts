@@ -27,8 +27,10 @@ const parts: Record<string, Part> = {
   async workerd(given) {
     const scene = await openScene('herd.wrangler.toml', { isLedgerLazy: true })
     try {
-      await scene.control({ reset: true, dedup: false, actions: { '*': { delayMs: { min: 20, max: 300, seed: given }, answerDelayMs: { min: 0, max: 300, seed: given + 1 } } } })
-      const done = await herd(scene, { prefix: `herd-${given}`, runs, kills: 20, seed: given, livesMs: [300, 5000], timeoutMs: 15_000, sleepMs: [1000, 30_000], deadlineMs: 600_000, log })
+      const done = await herd(scene, {
+        prefix: `herd-${given}`, runs, kills: 24, seed: given, livesMs: [300, 7000], timeoutMs: 15_000, sleepMs: [1000, 60_000], deadlineMs: 600_000, log,
+        upstream: { delayMs: { min: 20, max: 300, seed: given }, answerDelayMs: { min: 0, max: 300, seed: given + 1 } },
+      })
       log(tellHerd(given, done))
       add('kills.workerd', done.figures.kills)
       add('kills.workerd.requestOpen', done.figures.open.filter((n) => n > 0).length)

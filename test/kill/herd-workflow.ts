@@ -20,7 +20,7 @@ export const herd = workflow({ name: 'herd', input: any<HerdInput>(), services: 
   // A refused connection, or one that a kill has cut: tried again as long as it takes.
   const retry = { limit: 1000, delay: 200, maxDelay: 1000 } as const
   const { totalCents } = await ctx.step('price', (call) =>
-    call.services.bank.post('price', { orderId, items }, call) as unknown as Promise<{ totalCents: number }>, { retry, timeout: timeoutMs })
+    call.services.bank.post('price', { orderId, items }, call) as unknown as Promise<{ totalCents: number }>, { retry, timeout: '1 hour' })
   const chargeId = await ctx.effect('charge', async (call) =>
     (await call.services.bank.post('charge', { orderId, totalCents }, call))['chargeId'] as string, {
     kind: 'money', input: { orderId, totalCents }, timeout: timeoutMs, retry, onAmbiguous: 'probe',

@@ -39,6 +39,8 @@ export interface HerdOptions {
   readonly livesMs: readonly [number, number]
   readonly timeoutMs: number
   readonly sleepMs: readonly [number, number]
+  /** How the upstream behaves (examples/upstream). */
+  readonly upstream: object
   /** All must have ended by then. */
   readonly deadlineMs: number
   readonly log?: (line: string) => void
@@ -87,22 +89,31 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
     return options.runs - shipped.size
   }
 
+  const kill = async (): Promise<void> => {
+    kills.push(await life.kill())
+    log(`kill ${kills.length}: ${ids.size} started, ${await left()} not shipped, ${Math.round((Date.now() - began) / 1000)} s`)
+  }
+  // As long as the first step gets no answer, whatever is started is in flight.
+  await scene.control({ reset: true, dedup: false, actions: { price: { delayMs: 3_600_000 } } })
   let life = await scene.begin()
-  for (;;) {
+  const starting = startAll(life, inputs, ids)
+  while (ids.size < options.runs / 2 && !late()) await pause(5)
+  await kill()
+  await starting
+  life = await scene.begin()
+  while (ids.size < options.runs) {
     // What was not confirmed is started again: the token makes that one run.
-    const starting = startAll(life, inputs.filter(({ orderId }) => !ids.has(orderId)), ids)
-    if (kills.length < wanted && !late()) {
-      await pause(between(livesMs))
-      kills.push(await life.kill())
-      await starting
-      log(`kill ${kills.length}: ${ids.size} started, ${await left()} not shipped, ${Math.round((Date.now() - began) / 1000)} s`)
-      life = await scene.begin()
-      continue
-    }
-    await starting
-    if (ids.size === options.runs) break
+    await startAll(life, inputs.filter(({ orderId }) => !ids.has(orderId)), ids)
     if (late()) throw new Error(`seed ${seed}: only ${ids.size} of ${options.runs} runs could be started in ${deadlineMs} ms`)
-    await pause(200)
+  }
+  const asked = async (): Promise<number> => new Set((await mine(scene, prefix)).map(({ orderId }) => orderId)).size
+  while (await asked() < options.runs && !late()) await pause(50)
+  // It deduplicates nothing: what acts twice is seen.
+  await scene.control({ reset: true, dedup: false, actions: { '*': options.upstream } })
+  await kill()
+  for (life = await scene.begin(); kills.length < wanted && await left() > 0; life = await scene.begin()) {
+    await pause(between(livesMs))
+    await kill()
   }
   for (let n = await left(); n > 0; n = await left()) {
     if (late()) break
@@ -168,9 +179,9 @@ export function wrongsOf({ input: { orderId }, status, output, journal }: HerdRu
     if (action !== 'price' && !of.some((request) => Object.values(request.result ?? {}).includes(result))) wrong(`${action} gave ${String(result)}, which nobody answered`)
   }
   if (output?.orderId !== orderId || output.totalCents !== 900) wrong(`its output is ${JSON.stringify(output)}`)
-  for (const kind of ['timer_set', 'timer_fired', 'run_completed']) {
+  for (const [kind, times] of [['timer_set', 1], ['timer_fired', 1], ['run_completed', 1]] as const) {
     const n = journal.filter((entry) => entry.kind === kind).length
-    if (n !== 1) wrong(`it has ${n} entries ${kind}`)
+    if (n !== times) wrong(`it has ${n} entries ${kind}`)
   }
   return found
 }
@@ -185,9 +196,8 @@ async function startAll(life: Life, inputs: readonly HerdInput[], ids: Map<strin
     if (isDead) return
     try {
       ids.set(input.orderId, await start(life, input))
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error
-      // The connection was refused or cut: this life is over.
+    } catch {
+      // The connection was refused or cut, or the proxy has lost its worker: this life is over. Whatever else it was, it is tried again.
       isDead = true
     }
   })
