@@ -15,6 +15,8 @@ export interface FlockApi {
   result(id: string): Promise<HerdOutput>
   journal(id: string): Promise<JournalEntry[]>
   freezeAt(point: FreezePoint): void
+  /** Uses up all the space that this origin has; so many records. */
+  fill(): Promise<number>
   logs(): readonly string[]
   /** Keeps the page's thread busy, so that its process can be told. */
   spin(ms: number): number

@@ -77,6 +77,21 @@ const flock: FlockApi = {
   freezeAt(point) {
     freezeAt = point
   },
+  async fill() {
+    const opened = indexedDB.open('filler')
+    opened.onupgradeneeded = () => opened.result.createObjectStore('filler', { autoIncrement: true })
+    await new Promise((resolve, reject) => { opened.onsuccess = resolve; opened.onerror = reject })
+    let records = 0
+    for (const bytes of [100_000, 10_000, 1000, 100, 10]) {
+      for (let isFull = false; !isFull; records++) {
+        const putting = opened.result.transaction('filler', 'readwrite')
+        putting.objectStore('filler').put(crypto.getRandomValues(new Uint8Array(Math.min(bytes, 65_536))))
+        isFull = await new Promise((resolve) => { putting.oncomplete = () => resolve(false); putting.onabort = () => resolve(true) })
+      }
+    }
+    opened.result.close()
+    return records
+  },
   logs: () => logs,
   spin(ms) {
     const until = performance.now() + ms
