@@ -11,7 +11,8 @@ import type { Page as Tab } from 'playwright-core'
 import { type LedgerRequest, startUpstream, type Upstream } from '../examples/upstream.ts'
 import { type Kill, random } from './edge.ts'
 import type { FlockApi } from './flock-api.ts'
-import { type HerdInput, type HerdRun, wrongsOf } from './herd.ts'
+import { type HerdRun, wrongsOf } from './herd.ts'
+import type { HerdInput } from './herd-workflow.ts'
 import { type Browser, freshProfile, launch, sleep, until } from './site.ts'
 
 export interface Flock {

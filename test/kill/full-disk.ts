@@ -3,9 +3,10 @@
 
 import type { LedgerRequest } from '../examples/upstream.ts'
 import { sleep, until } from './site.ts'
-import { get, type Life, pause, type Scene } from './edge.ts'
+import { type Life, pause, type Scene } from './edge.ts'
 import { type Flock, flock } from './flock.ts'
-import { type HerdInput, type HerdRun, inParts, readRun, start, wrongsOf } from './herd.ts'
+import { type HerdRun, inParts, readRun, start, wrongsOf } from './herd.ts'
+import type { HerdInput } from './herd-workflow.ts'
 
 export interface FullDisk {
   readonly wrongs: readonly string[]

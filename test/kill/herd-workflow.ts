@@ -3,8 +3,24 @@
 
 import type { Schema } from '../../src/schema.ts'
 import { services, workflow } from '../../src/index.ts'
-import type { HerdInput, HerdOutput } from './herd.ts'
 import { type httpBank, limits as payLimits } from './pay.ts'
+
+export interface HerdInput {
+  readonly orderId: string
+  readonly sleepMs: number
+  /** Of each call. A successor of an effect waits so long: much longer than the upstream takes, so that its answers are final. */
+  readonly timeoutMs: number
+}
+
+export interface HerdOutput {
+  readonly orderId: string
+  readonly totalCents: number
+  readonly chargeId: string
+  readonly reservationId: string
+  readonly shipmentId: string
+}
+
+export interface JournalEntry { readonly seq: number; readonly kind: string; readonly key?: string; readonly at: number }
 
 const bank = services<{ any: { bank: ReturnType<typeof httpBank> } }>()
 

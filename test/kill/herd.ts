@@ -3,24 +3,8 @@
 // wake its runs. Shared by the test and by the campaign.
 
 import type { LedgerRequest } from '../examples/upstream.ts'
-import { get, type Kill, type Life, pause, random, type Scene } from './edge.ts'
-
-export interface HerdInput {
-  readonly orderId: string
-  readonly sleepMs: number
-  /** Of each call. A successor of an effect waits so long: much longer than the upstream takes, so that its answers are final. */
-  readonly timeoutMs: number
-}
-
-export interface HerdOutput {
-  readonly orderId: string
-  readonly totalCents: number
-  readonly chargeId: string
-  readonly reservationId: string
-  readonly shipmentId: string
-}
-
-export interface JournalEntry { readonly seq: number; readonly kind: string; readonly key?: string; readonly at: number }
+import { follow, get, type Kill, type Life, pause, random, type Scene } from './edge.ts'
+import type { HerdInput, HerdOutput, JournalEntry } from './herd-workflow.ts'
 
 /** What is left of a run when all is over. */
 export interface HerdRun {
@@ -35,8 +19,8 @@ export interface HerdOptions {
   readonly runs: number
   readonly kills: number
   readonly seed: number
-  /** The shortest and the longest time between a life's first answer and its end. */
-  readonly livesMs: readonly [number, number]
+  /** A life ends after so many more requests have reached the world: a number drawn between these. A slow machine lives longer. */
+  readonly lives: readonly [number, number]
   readonly timeoutMs: number
   readonly sleepMs: readonly [number, number]
   /** How the upstream behaves (examples/upstream). */
@@ -76,7 +60,7 @@ const STARTS_AT_ONCE = 16
 
 /** Runs the scene from its first life to the end of the last run, and leaves nothing alive. */
 export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> {
-  const { prefix, seed, kills: wanted, livesMs, deadlineMs, log = () => {} } = options
+  const { prefix, seed, kills: wanted, lives, deadlineMs, log = () => {} } = options
   const began = Date.now()
   const draw = random(seed)
   const between = ([from, to]: readonly [number, number]): number => Math.round(from + draw() * (to - from))
@@ -112,7 +96,8 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
   await scene.control({ reset: true, dedup: false, actions: { '*': options.upstream } })
   await kill()
   for (life = await scene.begin(); kills.length < wanted && await left() > 0; life = await scene.begin()) {
-    await pause(between(livesMs))
+    await received(scene, between(lives), async () => late() || await left() === 0)
+    await pause(draw() * 100)
     await kill()
   }
   for (let n = await left(); n > 0; n = await left()) {
@@ -137,7 +122,20 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
   return { kills, runs, requests, figures, wrongs }
 }
 
-/** In a line each: what it was, and the histogram of the kills. */
+/** Waits until so many more requests have come, or none is to be expected. */
+async function received(scene: Scene, more: number, isOver: () => Promise<boolean>): Promise<void> {
+  const ledger = follow(scene.ledgerPath)
+  while (ledger.more() !== '') { /* what is there already */ }
+  let seen = 0
+  for (let looks = 1; seen < more; looks++) {
+    seen += ledger.more().split('"type":"received"').length - 1
+    if (looks % 100 === 0 && await isOver()) break
+    await pause(5)
+  }
+  ledger.close()
+}
+
+/** In a line: what it was, and the histogram of the kills. */
 export function tellHerd(seed: number, { figures: { open, inFlight, ...rest } }: Herded): string {
   const histogram = [[0, 0], [1, 1], [2, 5], [6, 20], [21, Infinity]].map(([from, to]) =>
     `${to === Infinity ? `${from}+` : from === to ? from : `${from}–${to}`}: ${open.filter((n) => n >= (from as number) && n <= (to as number)).length}`)
@@ -225,11 +223,11 @@ export async function readRun(life: Life, id: string, input: HerdInput, until: n
 }
 
 /** `work` on each, so many at a time. */
-export async function inParts<A, B>(all: readonly A[], atOnce: number, work: (one: A) => Promise<B>): Promise<B[]> {
+export async function inParts<A, B>(all: readonly A[], atOnce: number, work: (one: A, i: number) => Promise<B>): Promise<B[]> {
   const done: B[] = new Array(all.length)
   let next = 0
   await Promise.all(Array.from({ length: Math.min(atOnce, all.length) }, async () => {
-    for (let i = next++; i < all.length; i = next++) done[i] = await work(all[i] as A)
+    for (let i = next++; i < all.length; i = next++) done[i] = await work(all[i] as A, i)
   }))
   return done
 }

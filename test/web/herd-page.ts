@@ -3,7 +3,7 @@
 
 import { browser, type BrowserClient } from '../../web/index.ts'
 import type { FreezePoint, FlockApi } from '../kill/flock-api.ts'
-import { herd, limits } from '../kill/herd-workflow.ts'
+import { herd, type HerdOutput, limits } from '../kill/herd-workflow.ts'
 import { httpBank } from '../kill/pay.ts'
 
 /** Where this tab freezes: the debugger is attached, and stops it there in the middle of a turn. */
@@ -63,7 +63,7 @@ const flock: FlockApi = {
   },
   async status(id) {
     const { status, output, authority } = await (await opening).get(herd, id).status()
-    return { status, ...(output === undefined ? undefined : { output }), epoch: authority.epoch }
+    return { status, output: output as HerdOutput | undefined, epoch: authority.epoch }
   },
   async statuses() {
     return (await (await opening).runs({ values: false })).map(({ id, status }) => ({ id, status }))
