@@ -60,7 +60,8 @@ interface Script {
 /** More tasks than any schedule needs that comes to an end. */
 const CHAOS_TASKS = 3000
 const CALM_TASKS = 30_000
-const ASK_MS = 25_000
+/** Longer than an effect's timeout: what comes after that is a late outcome. */
+const ASK_MS = 50_000
 
 /** Whoever watches it would see a change: it has ended, or stands still. */
 function isNews(struck: readonly EntryKind[], { row }: Batch): boolean {
@@ -78,6 +79,7 @@ export class Schedule implements DiskWatcher {
   readonly limits: Limits
   version: 1 | 2
   readonly #seed: number
+  readonly #drain: () => Promise<void>
   readonly #aim: Cell
   readonly #share: number
   readonly #reached = new Set<string>()
@@ -95,6 +97,7 @@ export class Schedule implements DiskWatcher {
 
   constructor(seed: number, drain: () => Promise<void>) {
     this.#seed = seed
+    this.#drain = drain
     this.world = new World(seed, drain)
     const { world } = this
     const { dice } = world
@@ -138,6 +141,7 @@ export class Schedule implements DiskWatcher {
     if (this.#isCalm || struck.length === 0) return undefined
     const { dice } = this.world
     const { fault: aim, kind, host: at } = this.#aim
+    if (kind === 'effect_not_called' && !this.#wasForwarded && host === at && struck.includes('effect_intended')) this.#forward(by)
     let fault: Fault | undefined
     if (!this.#wasHit && host === at && struck.includes(kind) && dice.chance(0.8)) {
       fault = aim
@@ -162,6 +166,13 @@ export class Schedule implements DiskWatcher {
       this.#faults--
     }
     return fault
+  }
+
+  /** Over the time by which a function may be called that was just intended. */
+  #forward({ clock, label }: Actor): void {
+    this.#wasForwarded = true
+    this.#tell(`${label}: the clock is set forward`)
+    this.world.post(this.world.platform, 0, () => { clock.offset += 60_000 })
   }
 
   freeze(actor: Actor): void {
@@ -239,7 +250,6 @@ export class Schedule implements DiskWatcher {
     const cancel = (undo: boolean): Ask => ({ ask: 'cancel', undo })
     const some = (): EntryKind => dice.pick(['run_started', 'step_completed', 'effect_intended', 'effect_completed', 'timer_set', 'attempt_failed'] as const)
     if (kind === 'cancel_requested' || kind === 'run_cancelled') return { on: dice.pick(['run_started', 'step_completed'] as const), ask: cancel(dice.chance(0.5)), follow: undefined }
-    if (kind === 'effect_not_called') return { on: 'effect_intended', ask: dice.chance(0.6) ? control({ kind: 'pause' }) : cancel(false), follow: control({ kind: 'resume' }) }
     if (kind === 'generation_started') {
       if (program.fails && dice.chance(0.5)) return { on: 'run_failed', ask: control({ kind: 'retry' }), follow: undefined }
       return { on: 'step_completed', ask: control({ kind: 'restart' }), follow: undefined }
@@ -402,8 +412,9 @@ export class Schedule implements DiskWatcher {
       if (wrong !== undefined) checks.fail(`G2: the output of ${runId}: ${wrong}`)
     }
     if (record.status === 'failed') {
-      const left = (await ledgerRows(store)).filter(({ row: each }) => each.hasUndo && each.status === 'done')
-      void left
+      for await (const { row: effect } of ledgerRows(store)) {
+        if (effect.hasUndo && effect.status === 'done') checks.fail(`G21: ${runId} has failed, and ${effect.key} was not undone`)
+      }
     }
   }
 
@@ -413,7 +424,7 @@ export class Schedule implements DiskWatcher {
     const { workflow } = decodeRecord(store.read() as NonNullable<ReturnType<typeof store.read>>)
     const definition = simulatedWorkflows(2).find(({ name }) => name === workflow)
     if (definition === undefined) return 'its workflow is unknown'
-    const checked = await checkReplay(lines, definition, { limits: { ...this.limits } })
+    const checked = await checkReplay(lines, definition, { limits: { ...this.limits }, quiesce: this.#drain })
     return checked.ok ? undefined : `${checked.error.code}: ${checked.error.message}`
   }
 }
