@@ -9,9 +9,9 @@ interface Response {
 }
 
 declare function fetch(url: string, init: {
-  readonly method: string
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: string
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
   readonly signal: AbortSignal
 }): Promise<Response>
 

@@ -77,8 +77,8 @@ export type CancelOutcome =
 
 /** What has become of an effect, for a person: no value of it. */
 export interface EffectView {
-  /** Of its last intent: what `resolve` takes. Undefined when nothing was ever intended. */
-  readonly seq: number | undefined
+  /** Of its last intent: what `resolve` takes. */
+  readonly seq: number
   /** The call's structural key, in the generation that called it last. */
   readonly key: string
   readonly kind: string
@@ -102,6 +102,17 @@ export interface EffectView {
   /** How an ambiguity was decided, and by whom. */
   readonly decision?: { readonly word: string; readonly by: string; readonly principal?: string }
   readonly updatedAt: number
+}
+
+export interface PageOptions {
+  readonly after?: number
+  readonly limit?: number
+}
+
+export interface EffectPage {
+  readonly items: readonly EffectView[]
+  /** Give it as `after` for the next page; undefined on the last. An effect that is intended anew meanwhile comes again, later. */
+  readonly next: number | undefined
 }
 
 export interface JournalPage {
@@ -136,13 +147,16 @@ export interface Run<D> {
    * failed. `seq` is in the run's `blocked.details`. Throws `already_resolved` when another decision was made, `nothing_to_resolve`.
    */
   resolve(seq: number, resolution: Resolution): Promise<ControlOutcome>
-  /** The effects of this run, in the order of their last intents. Throws `run_not_found`. Writes nothing. */
-  effects(): Promise<readonly EffectView[]>
+  /**
+   * Effects of this run whose last intent has a seq > after, in the order of these intents, at most `limit` (default 100, at most 1000).
+   * Throws `run_not_found`. Writes nothing.
+   */
+  effects(options?: PageOptions): Promise<EffectPage>
   signal<K extends keyof WorkflowSignals<D> & string>(
     name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string },
   ): Promise<{ seq: number; duplicate: boolean }>
   /** Entries with seq > after, at most `limit` (default 100, at most 1000), payloads hidden unless `reveal`. */
-  journal(options?: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<JournalPage>
+  journal(options?: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
   /** The whole run as NDJSON lines, one record a line, the first one the header: what the test kit can replay. */
   export(): AsyncIterable<string>
 }

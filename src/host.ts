@@ -31,4 +31,6 @@ export interface Host {
   /** Calls `run` once, not before `ms` have passed (any length; a host clamps and re-arms). In memory only. */
   timer(ms: number, run: () => void): HostTimer
   log(record: LogRecord): void
+  /** Told of each call that a workflow function makes, live or in a replay, while it makes it. For tests, which remember where. */
+  called?(kind: string, key: string): void
 }

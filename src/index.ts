@@ -8,7 +8,7 @@ export type {
   At, Call, Ctx, EffectOptions, EffectRecord, Memo, MemoKey, Once, OnceOptions, RetryPolicy, RunInfo, Services, ServicesOf, Settled, SignalMap, StepOptions, StepState, Winner,
 } from './context.ts'
 export type { OnEnd, RunEnd } from './engine/notice.ts'
-export type { CancelOptions, CancelOutcome, Client, ControlOutcome, EffectView, GetOptions, JournalPage, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions, Run, StartOptions } from './client.ts'
+export type { CancelOptions, CancelOutcome, Client, ControlOutcome, EffectPage, EffectView, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions, Run, StartOptions } from './client.ts'
 export type { RunSummary } from './journal/summary.ts'
 export type { Status } from './journal/record.ts'
 export type { EntryView } from './journal/view.ts'

@@ -3,14 +3,14 @@
 import { writeBlob } from '../src/blob.ts'
 import type { BlobRef } from '../src/blob-ref.ts'
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectView, JournalPage, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions,
   Run, StartOptions,
 } from '../src/client.ts'
 import type { AnyWorkflow, Registry, WorkflowOutput } from '../src/define.ts'
 import { toMs } from '../src/duration.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
-import { effectList } from '../src/engine/ledger.ts'
+import { effectPage } from '../src/engine/ledger.ts'
 import { startId, startRun } from '../src/engine/start.ts'
 import { StepwellError } from '../src/errors.ts'
 import type { Host } from '../src/host.ts'
@@ -181,8 +181,8 @@ class BrowserRun<D> implements Run<D> {
     return answer
   }
 
-  effects(): Promise<readonly EffectView[]> {
-    return effectList(this.#store)
+  effects(options?: PageOptions): Promise<EffectPage> {
+    return effectPage(this.#store, options)
   }
 
   signal(): Promise<never> {

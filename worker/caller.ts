@@ -1,6 +1,6 @@
 // Calls to run objects: a fresh stub for every attempt, what may be repeated is repeated, and what failed is a typed error.
 
-import type { CancelOutcome, ControlOutcome, ControlRequest, EffectView, JournalPage, StartOptions } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, StartOptions } from '../src/client.ts'
 import type { Standing } from '../src/client/handle.ts'
 import { decode, encode } from '../src/codec.ts'
 import { isStepwellError, StepwellError } from '../src/errors.ts'
@@ -48,11 +48,11 @@ export class RunCaller {
     return this.#call((run) => run.control(PROTOCOL, toTransfer(bytes)))
   }
 
-  async effects(): Promise<readonly EffectView[]> {
-    return decode(await fromTransfer(await this.#call((run) => run.effects(PROTOCOL)))) as readonly EffectView[]
+  async effects(options: PageOptions): Promise<EffectPage> {
+    return decode(await fromTransfer(await this.#call((run) => run.effects(PROTOCOL, options)))) as EffectPage
   }
 
-  async journal(options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<JournalPage> {
+  async journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage> {
     return decode(await fromTransfer(await this.#call((run) => run.journal(PROTOCOL, options)))) as JournalPage
   }
 

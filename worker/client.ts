@@ -62,7 +62,7 @@ export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach): Clien
         result: async (waitMs, abortSignal) => unlessAborted(run().result(waitMs), abortSignal),
         cancel: async ({ reason, undo }) => run().cancel({ ...(reason === undefined ? undefined : { reason }), ...(undo === true ? { undo } : undefined) }),
         control: async (request) => run().control(request),
-        effects: async () => run().effects(),
+        effects: async (page) => run().effects(page),
         journal: async (page) => run().journal(page),
         async *export() {
           yield* lines(await run().exportRun())

@@ -128,8 +128,12 @@ export function createRoutes<Env extends object>({ reach, authorize, bodyBytes, 
   }
 
   route('GET', '/v1/runs/:id/effects', async (c) => {
-    const { run } = await runOf(c, 'effects', readQuery(c.req.url, ['jurisdiction']))
-    return respond(c.req.raw, 200, { items: await run.effects() })
+    const query = readQuery(c.req.url, ['after', 'limit', 'jurisdiction'])
+    const after = numberOf(query, 'after', 0)
+    const limit = numberOf(query, 'limit', 100)
+    const { run } = await runOf(c, 'effects', query)
+    const { items, next } = await run.effects({ after, limit })
+    return respond(c.req.raw, 200, { items, ...(next === undefined ? undefined : { next }) })
   })
 
   route('POST', '/v1/runs/:id/effects/:seq/resolve', async (c) => {

@@ -1,6 +1,6 @@
 // What travels between the worker and a run's object: plain data, errors too (platform fact 48), and values as the codec's bytes.
 
-import type { CancelOutcome, ControlOutcome } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, PageOptions } from '../src/client.ts'
 import { type ErrorData, fromErrorData, isStepwellError, StepwellError, toErrorData } from '../src/errors.ts'
 import type { Status } from '../src/journal/record.ts'
 import type { RowWrite } from '../src/store/store.ts'
@@ -42,10 +42,10 @@ export interface RunRpc {
   cancel(protocol: number, request: CancelRequest): Promise<Answer<CancelOutcome>>
   /** `request`: `{ request: ControlRequest, principal }`, encoded. Durable when it answers. */
   control(protocol: number, request: Transfer): Promise<Answer<ControlOutcome>>
-  /** A list of `EffectView`, encoded. */
-  effects(protocol: number): Promise<Answer<Transfer>>
+  /** An `EffectPage`, encoded. */
+  effects(protocol: number, options: PageOptions): Promise<Answer<Transfer>>
   /** A `JournalPage`, encoded. */
-  journal(protocol: number, options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<Answer<Transfer>>
+  journal(protocol: number, options: PageOptions & { readonly reveal?: boolean }): Promise<Answer<Transfer>>
   /** The lines of the export, each with its line feed. */
   exportRun(protocol: number): Promise<Answer<ReadableStream<Uint8Array>>>
   /** Chunks of a blob, and last its manifest. */

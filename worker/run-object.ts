@@ -1,13 +1,13 @@
 // The Durable Object of one run: its single authority, its driver, and the alarm that is its timer (G29).
 
 import { DurableObject } from 'cloudflare:workers'
-import type { CancelOutcome, ControlOutcome, ControlRequest, StartOptions } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, ControlRequest, PageOptions, StartOptions } from '../src/client.ts'
 import { decode, encode } from '../src/codec.ts'
 import type { Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
-import { effectList } from '../src/engine/ledger.ts'
+import { effectPage } from '../src/engine/ledger.ts'
 import type { RunEnd } from '../src/engine/notice.ts'
 import { startRun } from '../src/engine/start.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
@@ -112,7 +112,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
   }
 
   journal(
-    protocol: number, options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean },
+    protocol: number, options: PageOptions & { readonly reveal?: boolean },
   ): Promise<Answer<Transfer>> {
     return this.#answer(protocol, async (store) => {
       const page = await journalPage(store, options)
@@ -152,11 +152,11 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     })
   }
 
-  effects(protocol: number): Promise<Answer<Transfer>> {
+  effects(protocol: number, options: PageOptions): Promise<Answer<Transfer>> {
     return this.#answer(protocol, async (store) => {
-      const list = await effectList(store)
+      const page = await effectPage(store, options)
       this.#touch(store)
-      return toTransfer(encode(list))
+      return toTransfer(encode(page))
     })
   }
 

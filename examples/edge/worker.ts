@@ -17,6 +17,8 @@ const well = edge({
   workflows,
   services: (env: Env) => ({ shop: httpShop(env.UPSTREAM_URL) }),
   authorize: allowLocalhost,
+  // After a crash in the middle of a charge nobody asks what became of it before this and the charge's timeout have passed.
+  limits: { startByMs: 1000 },
 })
 
 /** The class of the runs: one Durable Object each. */

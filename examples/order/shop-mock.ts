@@ -1,6 +1,6 @@
 // The page's own shop: works without a network and without a secret, so its charge is a mock and says so in its id.
 
-import { permanent } from 'stepwell'
+import { ambiguous, permanent } from 'stepwell'
 import type { CallOptions, Item, Shop } from './shop.ts'
 
 /** In every bundle that holds this shop: shows that the test that looks for the edge's canary looks at the right bytes. */
@@ -9,10 +9,11 @@ export const BROWSER_CANARY = 'stepwell-browser-shop-canary-8c3a'
 /** Every id that this shop makes up begins so. */
 export const MOCK = 'mock_'
 
-export type Trouble = 'none' | 'busy' | 'declined' | 'sold-out'
+export type Trouble = 'none' | 'busy' | 'declined' | 'silent' | 'sold-out'
 
 export interface MockShopOptions {
-  /** What goes wrong, asked at each charge and each shipment. `busy`: the first two charges of an order fail. */
+  /** What goes wrong, asked at each charge and each shipment. `busy`: the first two charges of an order fail.
+   * `silent`: the first gets no answer, and the bank cannot say what became of it. */
   readonly trouble?: (orderId: string) => Trouble
   /** Where every action is also sent to: a test's upstream, which writes it down. The charge still is a mock. */
   readonly upstream?: string
@@ -21,7 +22,7 @@ export interface MockShopOptions {
 }
 
 export function mockShop({ trouble = () => 'none', upstream, delayMs = 600 }: MockShopOptions = {}): Shop {
-  const charges = new Map<string, number>()
+  const charged = new Set<string>()
   const act = async <T extends object>(action: string, request: { readonly orderId: string }, options: CallOptions, result: T): Promise<T> => {
     if (upstream === undefined) await pause(delayMs, options.abortSignal)
     else await tell(upstream, action, request, options)
@@ -32,12 +33,18 @@ export function mockShop({ trouble = () => 'none', upstream, delayMs = 600 }: Mo
     reserve: (request, options) => act('reserve', request, options, { reservationId: idFor('res', options) }),
     charge: async (request, options) => {
       const { orderId } = request
-      const nth = (charges.get(options.idempotencyKey) ?? 0) + 1
-      charges.set(options.idempotencyKey, nth)
       const result = await act('charge', request, options, { chargeId: idFor('charge', options), canary: BROWSER_CANARY })
-      if (trouble(orderId) === 'busy' && nth <= 2) throw new Error('the (mock) bank is busy')
+      if (trouble(orderId) === 'silent' && options.attempt === 1) throw ambiguous(new Error('the (mock) bank did not answer'))
+      if (trouble(orderId) === 'busy' && options.attempt <= 2) throw new Error('the (mock) bank is busy')
       if (trouble(orderId) === 'declined') throw permanent(new Error('the (mock) card was declined'))
+      charged.add(options.idempotencyKey)
       return { chargeId: result.chargeId }
+    },
+    // Nothing of the page's own outlives it, and nothing else has heard of its charges: what is not here was not made.
+    findCharge: async ({ orderId }, options) => {
+      if (trouble(orderId) === 'silent') return 'unknown'
+      const isKnown = upstream === undefined ? charged.has(options.idempotencyKey) : await wasTold(upstream, options)
+      return isKnown ? { chargeId: idFor('charge', options) } : undefined
     },
     ship: async (request, options) => {
       const result = await act('ship', request, options, { shipmentId: idFor('shipment', options) })
@@ -68,6 +75,14 @@ async function tell(upstream: string, action: string, request: object, { idempot
   await response.text()
   if (response.status >= 500 || response.status === 429) throw new Error(`the shop answered ${response.status} to ${action}`)
   if (!response.ok) throw permanent(new Error(`the shop answered ${response.status} to ${action}`))
+}
+
+/** Whether a test's upstream has seen a charge under this key. */
+async function wasTold(upstream: string, { idempotencyKey, abortSignal }: CallOptions): Promise<boolean> {
+  const response = await fetch(`${upstream.replace(/\/$/, '')}/charges/${encodeURIComponent(idempotencyKey)}`, { signal: abortSignal })
+  await response.text()
+  if (response.ok || response.status === 404) return response.ok
+  throw new Error(`the shop answered ${response.status} when it was asked for a charge`)
 }
 
 function pause(ms: number, abortSignal: AbortSignal): Promise<void> {

@@ -17,6 +17,8 @@ export async function browserSource({ trouble, upstream }: BrowserSourceOptions)
   const well = await browser({
     name: 'stepwell-example',
     workflows,
+    // After a reload in the middle of a charge nobody asks what became of it before this and the charge's timeout have passed.
+    limits: { startByMs: 1000 },
     services: { shop: mockShop({ trouble, ...(upstream === undefined ? undefined : { upstream }) }) },
   })
   const names: ReadonlySet<string> = new Set(workflows.map(({ name }) => name))

@@ -26,6 +26,9 @@ const words: { readonly [code in ErrorCode]?: readonly [title: string, todo: str
   input_mismatch: ['This order number is taken', 'Another order was started under this number. Choose a new one.'],
   network: ['The edge cannot be reached', 'Check the connection and try again. Runs that are there already go on without this page.'],
   step_failed: ['A step failed for good', 'Correct the cause and start a new run.'],
+  effect_failed: ['Something failed for good', 'It did not happen. Correct the cause and start a new run.'],
+  effect_ambiguous: ['Nobody knows whether it happened', 'Find out from the other side before you start a new run.'],
+  undo_failed: ['What was done could not be taken back', 'Take it back by hand, then decide: the run waits for that.'],
   step_timeout: ['A step took too long', 'Start a new run; if it happens again, the other side is too slow or down.'],
   run_timeout: ['The run took too long', 'Start a new run.'],
   cancelled: ['Cancelled', 'Nothing failed. Start a new run if it is still wanted.'],
@@ -51,9 +54,9 @@ export function explain(error: unknown): Explanation {
   const known = typeof code === 'string' && Object.hasOwn(ERRORS, code) ? code as ErrorCode : undefined
   const own = known === undefined ? undefined : words[known]
   const { key } = told(details) as { readonly key?: unknown }
-  const step = known?.startsWith('step_') && typeof key === 'string' ? labelOf(key) : undefined
+  const step = /^(step|effect)_/.test(known ?? '') && typeof key === 'string' ? labelOf(key) : undefined
   return {
-    title: step !== undefined ? `“${step}” ${known === 'step_timeout' ? 'took too long' : 'failed'}` : own?.[0] ?? (known === undefined ? 'Something went wrong' : sentence(known)),
+    title: step !== undefined ? `“${step}” ${known === 'step_timeout' ? 'took too long' : known === 'effect_ambiguous' ? 'may have happened' : 'failed'}` : own?.[0] ?? (known === undefined ? 'Something went wrong' : sentence(known)),
     text: known === 'network' ? 'No answer came' : issues(error) ?? reason(error) ?? (typeof message === 'string' ? message : String(error)),
     todo: own?.[1] ?? (known === undefined ? 'Try again. If it happens again, the console of the browser tells more.' : ERRORS[known].help),
   }

@@ -100,7 +100,7 @@ export class Feed {
   async cancel(id: string): Promise<void> {
     const run = this.runs.get(id)
     if (run === undefined) return
-    await this.source.client.get(run.workflow, id).cancel({ reason: 'cancelled on the page' })
+    await this.source.client.get(run.workflow, id).cancel({ reason: 'cancelled on the page', undo: true })
     await this.refresh(id)
   }
 

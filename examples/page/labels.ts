@@ -2,7 +2,7 @@
 
 export const labels: Readonly<Record<string, string>> = {
   price: 'Work out the price', reserve: 'Reserve the items', charge: 'Charge the card', 'ctx.sleep': 'Wait before shipping',
-  ship: 'Ship', release: 'Give the reservation back', refund: 'Refund the charge', total: 'Digest of all files',
+  ship: 'Ship', 'undo of reserve': 'Give the reservation back', 'undo of charge': 'Refund the charge', total: 'Digest of all files',
 }
 /** A key's last part in words. */
 export function labelOf(key: string): string {

@@ -16,7 +16,7 @@ const goods: readonly (readonly [sku: string, euros: string])[] = [
 ]
 const waits: readonly (readonly [text: string, ms: number])[] = [['1 second', 1000], ['10 seconds', 10_000], ['1 minute', 60_000], ['1 hour', 3_600_000]]
 const troubles: readonly (readonly [text: string, trouble: Trouble])[] = [
-  ['All goes well', 'none'], ['Bank busy, twice', 'busy'], ['Card declined', 'declined'], ['Nothing to ship', 'sold-out'],
+  ['All goes well', 'none'], ['Bank busy, twice', 'busy'], ['Card declined', 'declined'], ['No answer to the charge', 'silent'], ['Nothing to ship', 'sold-out'],
 ]
 
 export function orderForm({ trouble, start }: OrderFormOptions): HTMLFormElement {

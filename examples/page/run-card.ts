@@ -128,6 +128,8 @@ export class RunCard {
     setText(this.#chip, text)
     this.#chip.className = `chip ${tone}`
     this.element.dataset['status'] = summary?.status ?? 'unknown'
+    // What asks a person opens by itself, once.
+    if (summary !== undefined && !this.#isOpen && !this.isTouched && askedOf(summary).length > 0) return this.setOpen(true)
     if (this.#isOpen) this.#updateBody(state)
     this.tick(Date.now())
   }
@@ -242,7 +244,7 @@ function sentence(text: string): string {
 }
 
 const stateTexts: Readonly<Record<Line['state'], string>> = {
-  done: 'done', failed: 'failed', running: 'running', retrying: 'will be tried again', waiting: 'waiting', stopped: 'stopped', planned: 'to come', note: '',
+  done: 'done', failed: 'failed', running: 'running', retrying: 'will be tried again', waiting: 'waiting', unknown: 'nobody knows yet whether it happened', stopped: 'stopped', planned: 'to come', note: '',
 }
 
 class LineView {

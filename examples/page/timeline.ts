@@ -2,7 +2,8 @@
 
 import type { EntryView, RunSummary } from 'stepwell'
 
-export type RowState = 'done' | 'failed' | 'running' | 'retrying' | 'waiting' | 'stopped'
+/** `unknown`: an effect of which nobody knows whether it happened, until that is decided. */
+export type RowState = 'done' | 'failed' | 'running' | 'retrying' | 'waiting' | 'unknown' | 'stopped'
 
 export interface Failure {
   readonly attempt: number
@@ -95,12 +96,52 @@ export function timeline(entries: readonly EntryView[], summary: RunSummary | un
         delivered = entry.calls
         deliveredAt = entry.at
         break
-      case 'attempt_failed': {
+      case 'attempt_failed':
+      case 'effect_attempt_failed': {
         const row = rowOf(entry.key ?? '')
         row.failures.push({ attempt: entry.attempt ?? row.attempt, at: entry.at, error: entry.payload })
         row.state = 'retrying'
         row.attempt = (entry.attempt ?? row.attempt) + 1
         row.dueAt = entry.dueAt
+        break
+      }
+      case 'effect_intended': {
+        const row = rowOf(entry.key ?? '')
+        row.state = 'running'
+        row.attempt = entry.attempt ?? row.attempt
+        // The function is called right behind its intent.
+        row.startedAt = entry.at
+        row.dueAt = undefined
+        break
+      }
+      case 'effect_ambiguous': {
+        const row = rowOf(entry.key ?? '')
+        row.failures.push({ attempt: entry.attempt ?? row.attempt, at: entry.at, error: (entry.payload as { readonly error?: unknown } | undefined)?.error })
+        row.state = 'unknown'
+        row.dueAt = entry.dueAt
+        break
+      }
+      case 'undo_intended': {
+        const row = rowOf(undoKey(entry.key ?? ''))
+        row.startedAt ??= entry.at
+        row.attempt = entry.attempt ?? row.attempt
+        row.state = 'running'
+        row.dueAt = undefined
+        break
+      }
+      case 'undo_attempt_failed': {
+        const row = rowOf(undoKey(entry.key ?? ''))
+        row.failures.push({ attempt: entry.attempt ?? row.attempt, at: entry.at, error: entry.payload })
+        row.state = 'retrying'
+        row.attempt = (entry.attempt ?? row.attempt) + 1
+        row.dueAt = entry.dueAt
+        break
+      }
+      case 'undo_completed': {
+        const row = rowOf(undoKey(entry.key ?? ''))
+        row.state = 'done'
+        row.endedAt = entry.at
+        row.dueAt = undefined
         break
       }
       case 'timer_set': {
@@ -112,12 +153,16 @@ export function timeline(entries: readonly EntryView[], summary: RunSummary | un
       }
       case 'step_completed':
       case 'step_failed':
-      case 'timer_fired': {
+      case 'timer_fired':
+      case 'effect_completed':
+      case 'effect_failed': {
         const row = rowOf(entry.key ?? '')
-        row.attempt = entry.attempt ?? row.attempt
-        row.state = entry.kind === 'step_failed' ? 'failed' : 'done'
+        // An effect that was found, or is a fallback, was called by no attempt of this call.
+        row.attempt = entry.attempt === undefined || entry.attempt === 0 ? row.attempt : entry.attempt
+        const isFailure = entry.kind === 'step_failed' || entry.kind === 'effect_failed'
+        row.state = isFailure ? 'failed' : 'done'
         outcome(row, entry)
-        if (entry.kind === 'step_failed') row.error = entry.payload
+        if (isFailure) row.error = entry.payload
         break
       }
       default:
@@ -134,11 +179,16 @@ function overlay(rowOf: (key: string) => Row, summary: RunSummary, seen: Seen): 
   for (const { kind, key, dueAt, attempt } of summary.waitingFor) {
     const row = rowOf(key)
     if (row.endedAt !== undefined) continue
-    row.state = kind === 'timer' ? 'waiting' : kind === 'retry' ? 'retrying' : 'running'
+    if (kind === 'timer') row.state = 'waiting'
+    else if (kind === 'retry') row.state = 'retrying'
+    // What an effect waits for its own entries say best: its next attempt, or a decision.
+    else if (row.state === 'running' && dueAt !== undefined) row.state = 'unknown'
     row.attempt = Math.max(row.attempt, attempt ?? 1)
     row.dueAt = dueAt ?? row.dueAt
   }
   for (const { key, attempt, startedAt, progress } of summary.steps ?? []) {
+    // To ask what became of an effect is no step of its own.
+    if (key.startsWith('probe of ')) continue
     const row = rowOf(key)
     if (row.endedAt !== undefined || attempt < row.attempt) continue
     row.state = 'running'
@@ -155,6 +205,9 @@ function stop(row: Row, at: number | undefined): void {
   row.dueAt = undefined
   row.progress = undefined
 }
+
+/** As the attempt at it is called while it is under way. */
+const undoKey = (key: string): string => `undo of ${key}`
 
 /** `files[0]/chunks[3]/hash#1` is the step `hash` in the scope `files[0]/chunks[3]/`. */
 function partsOf(key: string): { name: string; scope: string } {

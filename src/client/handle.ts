@@ -1,7 +1,7 @@
 // The client interface over whatever reaches the runs: HTTP, or calls to their objects. Typed here, once.
 
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectView, GetOptions, JournalPage, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
 } from '../client.ts'
 import type { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
@@ -31,8 +31,8 @@ export interface RunTransport {
   result(waitMs: number, abortSignal: AbortSignal | undefined): Promise<Standing>
   cancel(options: CancelOptions): Promise<CancelOutcome>
   control(request: ControlRequest): Promise<ControlOutcome>
-  effects(): Promise<readonly EffectView[]>
-  journal(options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean }): Promise<JournalPage>
+  effects(options: PageOptions): Promise<EffectPage>
+  journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
   export(): AsyncIterable<string>
 }
 
@@ -53,7 +53,7 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
       restart: (how = {}) => run.control({ kind: 'restart', ...how }),
       retry: (how = {}) => run.control({ kind: 'retry', ...how }),
       resolve: (seq, resolution) => run.control({ kind: 'resolve', seq, ...resolution }),
-      effects: () => run.effects(),
+      effects: (how = {}) => run.effects(how),
       signal: async () => { throw new StepwellError('unsupported', 'this version has no signals yet') },
       journal: (how = {}) => run.journal(how),
       export: () => run.export(),

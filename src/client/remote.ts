@@ -1,6 +1,6 @@
 // The client of runs that live behind the HTTP API. No engine: a workflow is known here by its types alone.
 
-import type { CancelOutcome, Client, ControlOutcome, EffectView, GetOptions, JournalPage, PutBlobOptions, StartOptions } from '../client.ts'
+import type { CancelOutcome, Client, ControlOutcome, EffectPage, GetOptions, JournalPage, PutBlobOptions, StartOptions } from '../client.ts'
 import { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
 import { type ErrorDetails, isStepwellError, StepwellError } from '../error/stepwell-error.ts'
@@ -117,7 +117,10 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
         const action = kind === 'resolve' ? `effects/${seq}/resolve` : kind
         return await ask(`${path}/${action}`, { method: 'POST', query: { jurisdiction }, body: toWireText(defined(body)) }) as ControlOutcome
       },
-      effects: async () => (await ask(`${path}/effects`, { query: { jurisdiction } }) as { readonly items: readonly EffectView[] }).items,
+      effects: async ({ after, limit: count }) => {
+        const page = await ask(`${path}/effects`, { query: { after, limit: count, jurisdiction } }) as EffectPage
+        return { items: page.items, next: page.next }
+      },
       journal: async ({ after, limit: count, reveal }) => {
         const page = await ask(`${path}/journal`, { query: { after, limit: count, reveal: reveal === true ? 1 : undefined, jurisdiction } }) as JournalPage
         return { items: page.items, next: page.next }

@@ -204,7 +204,7 @@ export class Ambiguities {
   #giveUp(group: Group, open: OpenEffect, by: Decided['by'], principal?: string, reason?: string): void {
     const { call, why, error } = open
     this.audit(group, open, { by, decision: 'fail', ...(principal === undefined ? undefined : { principal }) })
-    this.#effects.write(group, open, 'ambiguous', undefined, { word: 'fail', by, ...(principal === undefined ? undefined : { principal }) })
+    this.#effects.write(group, open, 'ambiguous', undefined)
     const payload = encode(this.#effects.safe(new StepwellError('effect_ambiguous',
       `effect "${call.key}": ${reason ?? `nobody knows whether it happened (${why})`}`, { cause: error, details: { key: call.key, why, seq: open.intent.seq } })))
     if (this.#effects.isWanted(call)) {
@@ -216,15 +216,14 @@ export class Ambiguities {
 
   async #skip(group: Group, open: OpenEffect, by: Decided['by'], value: unknown, principal?: string): Promise<void> {
     const { call } = open
-    const decision = { word: 'skip', by, ...(principal === undefined ? undefined : { principal }) }
     this.#effects.history.skipped.add(call.key)
     this.audit(group, open, { by, decision: 'skip', ...(principal === undefined ? undefined : { principal }) })
     if (this.#effects.isWanted(call)) {
       const draft = await this.#effects.valueOf(group, call, value)
       if (draft instanceof StepwellError) throw draft
-      this.#effects.write(group, open, 'skipped', this.#effects.seq(group), decision)
+      this.#effects.write(group, open, 'skipped', this.#effects.seq(group))
       addOutcome(group, { ...named(call), kind: 'effect_completed', calls: this.#pass.calls, attempt: 0, ...draft })
-    } else this.#effects.write(group, open, 'ambiguous', undefined, decision)
+    } else this.#effects.write(group, open, 'ambiguous', undefined)
     group.isStrict = true
     this.#effects.end(group, open)
   }
@@ -261,6 +260,8 @@ export class Ambiguities {
     const payload: Decided = {
       intent: intent.seq, why, policy: (call.effect as EffectPart).policy, ...how, ...(error === undefined ? undefined : { error: this.#effects.safe(error) }),
     }
+    const { decision: word, ...who } = how
+    open.decision = { word, ...who }
     group.drafts.push({ ...named(call), kind: 'effect_decided', calls: this.#pass.calls, attempt: intent.attempt, payload: encode(payload) })
     group.isStrict = true
   }

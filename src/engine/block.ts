@@ -5,7 +5,7 @@ import { encode } from '../codec.ts'
 import { FINGERPRINT_BYTES } from '../journal/entry.ts'
 import type { Draft } from '../journal/writer.ts'
 import type { Decided } from './ambiguity.ts'
-import { type Intent, ledgerRows, ledgerWrite } from './ledger.ts'
+import { type Intent, type LedgerRow, ledgerRows, ledgerWrite } from './ledger.ts'
 import { type Redact, redactDetails, redactText, StepwellError } from '../errors.ts'
 import type { Blocked, CancelPayload } from '../journal/record.ts'
 import { ending } from './notice.ts'
@@ -47,7 +47,11 @@ async function cancelBlocked(state: RunState): Promise<boolean> {
   if (first?.kind !== 'cancel') return false
   const { reason, principal } = first
   const now = state.host.now()
-  const open = (await ledgerRows(state.store)).filter(({ row }) => row.kind !== 'step' && (row.status === 'in_progress' || (row.status === 'ambiguous' && row.decision === undefined)) && row.intent !== undefined)
+  const open: { readonly base: string; readonly row: LedgerRow }[] = []
+  for await (const each of ledgerRows(state.store)) {
+    const { kind, status, decision, intent } = each.row
+    if (kind !== 'step' && intent !== undefined && (status === 'in_progress' || (status === 'ambiguous' && decision === undefined))) open.push(each)
+  }
   const payload: CancelPayload = {
     ...(reason === undefined ? undefined : { reason }), ...(principal === undefined ? undefined : { principal }), graceUntil: now,
   }

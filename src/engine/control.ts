@@ -35,7 +35,8 @@ export async function requestControl(store: RunStore, now: number, request: Cont
       return posted({ kind: 'pause', ...who })
     case 'resume':
       if (isEnded(status)) return { outcome: 'ended', status }
-      if (request.kind === lastSwitch(waiting, record)) return { outcome: 'not_paused', status }
+      // A blocked run is looked at again: what has blocked it may be repaired, or was a read that went wrong once.
+      if (request.kind === lastSwitch(waiting, record) && (status !== 'blocked' || waiting.some(({ kind }) => kind === 'resume'))) return { outcome: 'not_paused', status }
       return posted({ kind: 'resume', ...who })
     case 'restart': case 'retry': {
       const { id } = request
@@ -96,9 +97,10 @@ const words: Readonly<Record<Decided['decision'], string>> = {
   happened: 'happened', did_not_happen: 'rerun', rerun: 'rerun', skip: 'skip', fail: 'fail',
 }
 
-/** What was decided about the intent `seq`, if anything was. */
+/** What was decided about the intent `seq` last, if anything was: whoever asks for a key again (`ctx.once`) may have it decided again. */
 async function decisionOf(store: RunStore, seq: number): Promise<string | undefined> {
   if (((await store.last())?.seq ?? 0) < seq) return undefined
+  let word: string | undefined
   let { hash } = await before(store, seq)
   for (let after = seq - 1; ;) {
     const page = await store.entries(after, 256)
@@ -108,9 +110,9 @@ async function decisionOf(store: RunStore, seq: number): Promise<string | undefi
       after = stored.seq
       if (entry.kind !== 'effect_decided') continue
       const decided = decode(entry.payload) as Decided
-      if (decided.intent === seq) return words[decided.decision]
+      if (decided.intent === seq) word = words[decided.decision]
     }
-    if (page.length < 256) return undefined
+    if (page.length < 256) return word
   }
 }
 

@@ -269,7 +269,9 @@ export class Driver {
     try {
       const start = await startOf(store)
       const { record } = state
-      const cursor = new Cursor(store, [...record.inherited, { from: record.generationSeq, to: Infinity }], record.head, limits.pageEntries)
+      const cursor = new Cursor(store, [...record.inherited, { from: record.generationSeq, to: Infinity }], record.head, limits.pageEntries, {
+        ...state.writer.head, at: state.writer.lastAt,
+      })
       const filled = cursor.fill()
       if (isPromise(filled)) await filled
       const first = cursor.peek()

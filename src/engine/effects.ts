@@ -32,6 +32,8 @@ export interface OpenEffect {
   why: Ambiguity
   error: unknown
   probes: number
+  /** How it is being decided: set with the audit entry, for the row in the same commit. */
+  decision?: LedgerRow['decision']
   /** What an attempt that had timed out reported while another one, or the word of its timeout, was under way. */
   late?: { readonly attempt: Attempt; readonly outcome: Outcome }
 }
@@ -252,6 +254,7 @@ export class Effects {
         return
       }
       if (standing?.phase === 'failed' && standing.due !== undefined && standing.due > now) {
+        if (call.step !== undefined) call.step.attempt = standing.attempt
         call.due = standing.due
         call.isDueStored = true
         this.#live.timed.add(call)
@@ -396,6 +399,7 @@ export class Effects {
         this.#release(baseOf(call))
         return
       }
+      step.attempt = attempt + 1
       call.due = due
       call.isDueStored = true
       this.#live.timed.add(call)
@@ -409,10 +413,10 @@ export class Effects {
     return this.#live.state.writer.head.seq + group.drafts.length + 1
   }
 
-  write(group: Group, open: OpenEffect, status: EffectStatus, outcome: number | undefined, decision?: LedgerRow['decision']): void {
+  write(group: Group, open: OpenEffect, status: EffectStatus, outcome: number | undefined): void {
     const row: LedgerRow = {
       ...open.ledger, status, outcome, generation: this.#live.state.record.generation, updatedAt: this.#live.state.host.now(),
-      ...(decision === undefined ? undefined : { decision }),
+      ...(open.decision === undefined ? undefined : { decision: open.decision }),
     }
     group.rows.push(ledgerWrite((open.call.effect as EffectPart).base, open.ledger, row))
     group.after.push(() => { open.ledger = row })

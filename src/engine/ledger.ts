@@ -1,9 +1,10 @@
 // The effect ledger: what has become of each effect of a run, found by its idempotency key in every later generation (G15). A
 // projection of the journal: each row is written in the commit of the entry that it tells of.
 
-import type { EffectView } from '../client.ts'
+import type { EffectPage, EffectView, PageOptions } from '../client.ts'
 import { decode, encode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
+import { pageOf } from '../journal/view.ts'
 import type { RowWrite, RunStore } from '../store/store.ts'
 import type { EffectKind } from './key.ts'
 import { notFound } from './post.ts'
@@ -76,27 +77,41 @@ export async function readLedger(store: RunStore, base: string): Promise<LedgerR
 /** What `ctx.recordEffect` has written, in the same table. */
 export const RECORD = 'record:'
 
-/** All rows of effects, for an account of a run: in no order that means anything. */
-export async function ledgerRows(store: RunStore): Promise<readonly { readonly base: string; readonly row: LedgerRow }[]> {
-  const found: { base: string; row: LedgerRow }[] = []
+/** All rows of effects, in no order that means anything. */
+export async function* ledgerRows(store: RunStore): AsyncIterable<{ readonly base: string; readonly row: LedgerRow }> {
   for (let after = ''; ;) {
     const page = await store.rows('effect', { after, limit: 100 })
-    for (const { key, value } of page) if (!key.startsWith(RECORD)) found.push({ base: key, row: decode(value) as LedgerRow })
+    for (const { key, value } of page) if (!key.startsWith(RECORD)) yield { base: key, row: decode(value) as LedgerRow }
     const last = page.at(-1)
-    if (last === undefined || page.length < 100) return found
+    if (last === undefined || page.length < 100) return
     after = last.key
   }
 }
 
-/** What `effects()` shows: the ledger without a value, in the order of the intents. Throws `run_not_found`. */
-export async function effectList(store: RunStore): Promise<readonly EffectView[]> {
+/** What `effects()` shows: the ledger without a value. Every row is looked at, and no more than a page is kept. Throws `run_not_found`. */
+export async function effectPage(store: RunStore, options: PageOptions = {}): Promise<EffectPage> {
+  const { after, limit } = pageOf(options)
   if (await store.read() === undefined) throw notFound(store)
-  return (await ledgerRows(store)).map(({ row }) => viewOf(row)).sort((a, b) => (a.seq ?? 0) - (b.seq ?? 0) || (a.key < b.key ? -1 : 1))
+  let items: EffectView[] = []
+  let isCut = false
+  for await (const { row } of ledgerRows(store)) {
+    if ((row.intent?.seq ?? 0) <= after) continue
+    items.push(viewOf(row))
+    if (items.length < 2 * limit) continue
+    items = items.sort(byIntent).slice(0, limit)
+    isCut = true
+  }
+  items.sort(byIntent)
+  if (items.length > limit) isCut = true
+  items = items.slice(0, limit)
+  return { items, next: isCut ? items.at(-1)?.seq : undefined }
 }
+
+const byIntent = (a: EffectView, b: EffectView): number => a.seq - b.seq
 
 function viewOf({ key, kind, status, generation, intent, outcome, hasUndo, undos, decision, updatedAt }: LedgerRow): EffectView {
   return {
-    seq: intent?.seq, key, kind, status, generation, attempt: intent?.attempt, intendedAt: intent?.at, startBy: intent?.startBy, until: intent?.until,
+    seq: intent?.seq ?? 0, key, kind, status, generation, attempt: intent?.attempt, intendedAt: intent?.at, startBy: intent?.startBy, until: intent?.until,
     outcome, hasUndo, undos, ...(decision === undefined ? undefined : { decision }), updatedAt,
   }
 }

@@ -70,11 +70,11 @@ const keyOf = (generation: number): string => PREFIX + String(generation).padSta
 export function ending(
   state: RunState, end: { readonly status: RunEnd['status']; readonly seq: number; readonly principal?: string | undefined },
 ): { readonly change: RowChange; readonly rows: readonly RowWrite[]; committed(): void } {
-  const { host, record, definition } = state
+  const { host, record } = state
   const now = host.now()
   const change: Pick<RunRecord, 'status' | 'endedAt' | 'waitingFor' | 'blocked' | 'paused' | 'lastSeq' | 'expiresAt'> = {
     status: end.status, endedAt: now, waitingFor: [], blocked: undefined, paused: undefined, lastSeq: end.seq,
-    expiresAt: expiry(definition, end.status, now),
+    expiresAt: expiry(state, end.status, now),
   }
   if (!state.isNoticed) return { change: { record: change, wakeAt: null, mark: true }, rows: [], committed: () => {} }
   const notice: Notice = {
@@ -90,8 +90,10 @@ export function ending(
 }
 
 /** When an ended run may be removed; undefined: it is kept. */
-export function expiry(definition: RunState['definition'] | undefined, status: RunRecord['status'], endedAt: number): number | undefined {
-  const ms = status === 'completed' ? definition?.retention.completedMs : definition?.retention.failedMs
+export function expiry({ definition, record }: RunState, status: RunRecord['status'], endedAt: number): number | undefined {
+  // Of a workflow that this host does not know: what it said when the run was started.
+  const retention = (definition as RunState['definition'] | undefined)?.retention ?? record.retention
+  const ms = status === 'completed' ? retention?.completedMs : retention?.failedMs
   return ms === undefined ? undefined : endedAt + ms
 }
 

@@ -219,6 +219,7 @@ export class Pass {
     this.#asked?.add(call.key)
     this.outstanding.set(call.key, call)
     this.fresh.push(call)
+    this.init.host.called?.(call.kind, call.key)
     if (call.effect !== undefined) this.effects.history.asked(call)
     // In a replay nothing starts, and what was delivered must not stay reachable from here (G10).
     if (this.fresh.length > 2 * this.outstanding.size + FRESH_SLACK) {

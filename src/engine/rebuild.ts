@@ -39,7 +39,7 @@ export async function rebuild(
       durability: 'strict',
       change: {
         record: {
-          status, endedAt: entry.at, waitingFor: [], blocked: undefined, paused: undefined, lastSeq: last.seq, expiresAt: expiry(state.definition, status, entry.at),
+          status, endedAt: entry.at, waitingFor: [], blocked: undefined, paused: undefined, lastSeq: last.seq, expiresAt: expiry(state, status, entry.at),
         },
         // Its notice, if it has one left, is in the outbox.
         wakeAt: state.host.now(),

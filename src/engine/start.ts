@@ -57,6 +57,7 @@ export async function startRun(
     generation: 1, generationSeq: 1, head: { seq: 1, hash: entry.hash }, createdAt: now, updatedAt: now, endedAt: undefined,
     expiresAt: undefined, deadline, notBefore: delay === 0 ? undefined : now + delay, wakes: 0, wokenSeq: 0, wokenInbox: 0, waitingFor: [], blocked: undefined, inputHash,
     token: options.token === undefined ? undefined : hex(hashParts('stepwell.token', options.token)),
+    ...(isKept(definition) ? undefined : { retention: definition.retention }),
     tags, metadata, lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, patches: [], inherited: [],
   }
   const answer = await bounded(store.commit({
@@ -91,6 +92,11 @@ async function existing(store: RunStore, definition: AnyWorkflow, inputHash: str
     throw new StepwellError('input_mismatch', `run ${store.runId} exists and was started with another input: use another id or token`)
   }
   return { id: store.runId, created: false, status: record.status }
+}
+
+/** For good, however it ends. */
+function isKept({ retention }: AnyWorkflow): boolean {
+  return retention.completedMs === undefined && retention.failedMs === undefined
 }
 
 function checkOptions(limits: Limits, options: StartOptions): { tags: readonly string[]; metadata: Readonly<Record<string, string>> } {

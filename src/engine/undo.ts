@@ -222,7 +222,7 @@ export class Undo {
     const asked = new Map([...this.#pass.effects.history.calls.values()].map((call) => [call.effect?.base, call]))
     const known = new Set(this.#targets.map(({ call }) => call.effect?.base))
     const unreachable: string[] = []
-    for (const { base, row } of await ledgerRows(this.#live.state.store)) {
+    for await (const { base, row } of ledgerRows(this.#live.state.store)) {
       if (!row.hasUndo || row.status !== 'done' || known.has(base)) continue
       const call = asked.get(base)
       if (call?.step?.undo === undefined) unreachable.push(row.key)

@@ -16,6 +16,11 @@ export interface Range {
   readonly to: number
 }
 
+/** The last entry, with its time: the next one is not older. */
+export interface Head extends Mark {
+  readonly at: number
+}
+
 /**
  * The entries of `ranges`, one by one: what a generation inherits from earlier ones, then its own, which has no end yet. `mark` is the head that the run row stores: a journal that ends before it, or has
  * another hash there, lost entries (`corrupt_entry` naming the seq).
@@ -27,6 +32,7 @@ export class Cursor {
   at = 0
   #store: RunStore
   #mark: Mark
+  #head: Head | undefined
   #limit: number
   #buffer: Entry[] = []
   #first = 0
@@ -38,12 +44,14 @@ export class Cursor {
   /** Where the range that is being read ends. */
   #end = 0
 
-  constructor(store: RunStore, ranges: readonly Range[], mark: Mark, pageEntries: number) {
+  /** `head`: what the next entry will be chained to, read by itself: it must be the end of what is read here. */
+  constructor(store: RunStore, ranges: readonly Range[], mark: Mark, pageEntries: number, head?: Head) {
     this.#store = store
     this.seq = 0
     this.hash = GENESIS
     this.#ranges = [...ranges]
     this.#mark = mark
+    this.#head = head
     this.#limit = pageEntries
   }
 
@@ -121,6 +129,11 @@ export class Cursor {
     }
     if (page.length < limit) {
       if (this.seq < this.#mark.seq || this.#end !== Infinity) throw missing(this.seq + 1)
+      const head = this.#head
+      if (head !== undefined && this.seq === head.seq && !(same(this.hash, head.hash) && this.at === head.at)) {
+        // A read that went wrong once: what would be appended behind it could never be verified again.
+        throw new StepwellError('corrupt_entry', `entry ${this.seq} was read twice and is not the same`, { details: { seq: this.seq } })
+      }
       this.#ended = true
     }
   }

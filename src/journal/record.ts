@@ -53,6 +53,8 @@ export interface RunRecord {
   readonly endedAt: number | undefined
   /** Once it has ended: it may be removed from then on; undefined: it is kept. */
   readonly expiresAt: number | undefined
+  /** As its workflow said at the start: for an end where nobody knows the workflow any more. Missing: for good. */
+  readonly retention?: { readonly completedMs: number | undefined; readonly failedMs: number | undefined }
   readonly deadline: number | undefined
   /** Its first step does not begin before: a start with a delay. */
   readonly notBefore: number | undefined

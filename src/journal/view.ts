@@ -4,7 +4,7 @@ import { fromPayload } from '../engine/outcome.ts'
 import { StepwellError } from '../errors.ts'
 import { hex } from '../hash.ts'
 import type { RunStore } from '../store/store.ts'
-import type { JournalPage } from '../client.ts'
+import type { JournalPage, PageOptions } from '../client.ts'
 import { before } from './cursor.ts'
 import { decodeEntry, type EntryKind } from './entry.ts'
 
@@ -28,18 +28,22 @@ export interface EntryView {
 
 const MAX_LIMIT = 1000
 
-/** Throws `invalid_argument` for a cursor or limit that is none (never clamped), `corrupt_entry` naming what is damaged. */
-export async function journalPage(
-  store: RunStore, options: { readonly after?: number; readonly limit?: number; readonly reveal?: boolean } = {},
-): Promise<JournalPage> {
-  const after = options.after ?? 0
-  const limit = options.limit ?? 100
+/** Which entries a page is asked to tell of. Throws `invalid_argument` for a cursor that is none, `limit_exceeded`; never clamped. */
+export function pageOf({ after = 0, limit = 100 }: PageOptions): { readonly after: number; readonly limit: number } {
   if (!Number.isSafeInteger(after) || after < 0) throw new StepwellError('invalid_argument', `after: ${String(after)} is not a sequence number`)
   if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
     throw new StepwellError('limit_exceeded', `limit: ${String(limit)} is not between 1 and ${MAX_LIMIT}`, {
       details: { limit: 'journalPage', measured: Number(limit) || 0, allowed: MAX_LIMIT },
     })
   }
+  return { after, limit }
+}
+
+/** Throws `invalid_argument` for a cursor or limit that is none (never clamped), `corrupt_entry` naming what is damaged. */
+export async function journalPage(
+  store: RunStore, options: PageOptions & { readonly reveal?: boolean } = {},
+): Promise<JournalPage> {
+  const { after, limit } = pageOf(options)
   const row = await store.read()
   if (row === undefined) throw new StepwellError('run_not_found', `there is no run ${store.runId}`, { details: { runId: store.runId } })
   const page = await store.entries(after, limit)

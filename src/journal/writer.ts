@@ -86,13 +86,16 @@ export class Writer {
   append(drafts: readonly Draft[], options: AppendOptions = {}): MaybePromise<AppendResult> {
     const { store, host, limits } = this.#options
     within(limits, 'entries', this.head.seq + drafts.length, `journal of run ${store.runId}`)
-    const at = Math.max(this.#options.now(), this.lastAt)
+    const now = this.#options.now()
+    // A cancel that was delivered has its time already, and the clock may have been set back since.
+    let at = this.lastAt
     const entries: Entry[] = []
     const stored: { seq: number; bytes: Uint8Array }[] = []
     let { seq, hash } = this.head
     for (const draft of drafts) {
       seq++
-      const whole: EntryDraft = { ...draft, generation: this.generation, host, at: draft.at ?? at }
+      at = Math.max(at, draft.at ?? now)
+      const whole: EntryDraft = { ...draft, generation: this.generation, host, at }
       const encoded = encodeEntry(seq, whole, hash)
       hash = encoded.hash
       stored.push({ seq, bytes: encoded.bytes })
@@ -112,7 +115,7 @@ export class Writer {
       ...(options.rows === undefined || options.rows.length === 0 ? undefined : { rows: options.rows }),
       ...(options.durability === undefined ? undefined : { durability: options.durability }),
     }
-    return this.#commit({ batch, head, row, lastAt: drafts.length > 0 ? at : this.lastAt, entries })
+    return this.#commit({ batch, head, row, lastAt: at, entries })
   }
 
   /**

@@ -19,6 +19,7 @@ import { Writer } from '../journal/writer.ts'
 import { type Limits, limits as limitsOf } from '../limits.ts'
 import { createMemoryShelf, type MemoryRunStore } from '../store/memory.ts'
 import type { Batch } from '../store/store.ts'
+import { createQuiesce } from './quiesce.ts'
 import { TestHost } from './test-host.ts'
 
 export type ReplayCheck =
@@ -31,8 +32,10 @@ export type ReplayCheck =
   | { readonly ok: false; readonly error: StepwellError }
 
 export interface ReplayOptions {
-  /** As of a test host. Default: a turn of the event loop, which is right in Node and in browsers, and not in workerd. */
+  /** As of a test host. Default: what has proved to empty the microtask queue of this runtime. */
   readonly quiesce?: () => Promise<void>
+  /** Told of each call that the workflow function makes, while it makes it. */
+  readonly called?: (kind: string, key: string) => void
   /** Those of the host, where they are not the defaults. */
   readonly limits?: Partial<Limits>
 }
@@ -48,9 +51,10 @@ export async function checkReplay(lines: AsyncIterable<string> | Iterable<string
     const wrong = misfit(workflow, record, store.runId)
     if (wrong !== undefined) return { ok: false, error: wrong }
     const limits = limitsOf(options.limits)
+    const quiesce = options.quiesce ?? createQuiesce()
     let mustAsk: ReadonlySet<string> = new Set()
     for (;;) {
-      const end = await replay(store, record, last, workflow, limits, options.quiesce ?? turn, mustAsk)
+      const end = await replay(store, record, last, workflow, limits, options, quiesce, mustAsk)
       if (end.kind === 'parked') return { ok: true, entries: last.seq, generation: record.generation }
       if (end.kind === 'blocked' || end.kind === 'diverged') return { ok: false, error: end.error }
       if (end.kind !== 'again') throw new StepwellError('internal', `a replay ended as ${end.kind}`)
@@ -63,10 +67,11 @@ export async function checkReplay(lines: AsyncIterable<string> | Iterable<string
 }
 
 async function replay(
-  store: MemoryRunStore, record: RunRecord, last: Entry, workflow: AnyWorkflow, limits: Limits, quiesce: () => Promise<void>, mustAsk: ReadonlySet<string>,
+  store: MemoryRunStore, record: RunRecord, last: Entry, workflow: AnyWorkflow, limits: Limits,
+  { called }: ReplayOptions, quiesce: () => Promise<void>, mustAsk: ReadonlySet<string>,
 ): Promise<PassEnd> {
   // Time stands still: nothing is due in a replay.
-  const host: Host = new TestHost({ quiesce, startAt: last.at, name: last.host })
+  const host: Host = new TestHost({ quiesce, startAt: last.at, name: last.host, ...(called === undefined ? undefined : { called }) })
   const writer = new Writer({ store, host: host.name, limits, now: () => host.now(), timer: (ms, run) => host.timer(ms, run) },
     store.read()?.epoch ?? 0, record.generation, { seq: last.seq, hash: last.hash }, last.at)
   const state = new RunState({
@@ -183,19 +188,4 @@ function damaged(why: string): StepwellError {
 
 function missing(seq: number): StepwellError {
   return new StepwellError('corrupt_entry', `entry ${seq} of the journal is missing`, { details: { seq, why: 'missing' } })
-}
-
-/** By then the microtask queue is empty, in Node and in browsers. */
-function turn(): Promise<void> {
-  const { MessageChannel } = globalThis as unknown as {
-    MessageChannel: new () => { readonly port1: { onmessage: (() => void) | null; close(): void }; readonly port2: { postMessage(message: unknown): void } }
-  }
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel()
-    port1.onmessage = () => {
-      port1.close()
-      resolve()
-    }
-    port2.postMessage(0)
-  })
 }

@@ -2,6 +2,7 @@
 // with it holds for every store, because the engine sees nothing else of the world than the port.
 
 import { StepwellError } from '../errors.ts'
+import type { CommitLog } from './commit-log.ts'
 import {
   type Batch,
   type CommitAnswer,
@@ -36,6 +37,15 @@ export type Fault =
   | { readonly do: 'unknown'; readonly when: 'before' | 'after'; readonly error?: unknown }
   /** Commits only: refused, nothing was written. */
   | { readonly do: 'stale'; readonly reason: StaleReason }
+  /** Commits only: it throws `quota_exceeded`, and nothing was written. */
+  | { readonly do: 'quota' }
+  /**
+   * Reads only: what is stored is answered damaged. `damage` gets each value of the answer (the record of the run row, the bytes of an entry,
+   * the value of a side row); default: the bits of its middle byte are turned over.
+   */
+  | { readonly do: 'damage'; readonly damage?: (bytes: Uint8Array) => Uint8Array }
+  /** Reads only: the answer is what it was so many commits ago, as of a replica that lags or of an old epoch. Needs `FaultPlan.log`. */
+  | { readonly do: 'old'; readonly commits: number }
 
 export interface FaultPlan {
   /** Asked before each call, never twice for one. */
@@ -44,6 +54,8 @@ export interface FaultPlan {
   readonly committed?: (batch: Batch) => void
   /** Told once, when the handle dies. */
   readonly crashed?: () => void
+  /** Keeps what is committed, for faults of kind `old`: one for all handles of a test. */
+  readonly log?: CommitLog
 }
 
 export class FaultStore implements RunStore {
@@ -52,6 +64,7 @@ export class FaultStore implements RunStore {
   readonly #plan: FaultPlan
   readonly #calls = new Map<StoreMethod, number>()
   #isDead = false
+  #hung = 0
 
   constructor(inner: RunStore, plan: FaultPlan) {
     this.runId = inner.runId
@@ -61,6 +74,11 @@ export class FaultStore implements RunStore {
 
   get isDead(): boolean {
     return this.#isDead
+  }
+
+  /** How many calls were made to hang: no answer of theirs comes. */
+  get hung(): number {
+    return this.#hung
   }
 
   /** How often a method was called. */
@@ -76,53 +94,59 @@ export class FaultStore implements RunStore {
   }
 
   read(): ReturnType<RunStore['read']> {
-    return this.#call('read', () => this.#inner.read())
+    return this.#call('read', (store) => store.read(), undefined, (row, damage) => (row === undefined ? undefined : { ...row, record: damage(row.record) }))
   }
 
   entries(after: number, limit: number): ReturnType<RunStore['entries']> {
-    return this.#call('entries', () => this.#inner.entries(after, limit))
+    return this.#call('entries', (store) => store.entries(after, limit), undefined, (page, damage) => page.map(({ seq, bytes }) => ({ seq, bytes: damage(bytes) })))
   }
 
   last(): ReturnType<RunStore['last']> {
-    return this.#call('last', () => this.#inner.last())
+    return this.#call('last', (store) => store.last(), undefined, (entry, damage) => (entry === undefined ? undefined : { seq: entry.seq, bytes: damage(entry.bytes) }))
   }
 
   row(...args: Parameters<RunStore['row']>): ReturnType<RunStore['row']> {
-    return this.#call('row', () => this.#inner.row(...args))
+    return this.#call('row', (store) => store.row(...args), undefined, (value, damage) => (value === undefined ? undefined : damage(value)))
   }
 
   rows(...args: Parameters<RunStore['rows']>): ReturnType<RunStore['rows']> {
-    return this.#call('rows', () => this.#inner.rows(...args))
+    return this.#call('rows', (store) => store.rows(...args), undefined, (page, damage) => page.map(({ key, value }) => ({ key, value: damage(value) })))
   }
 
   keys(...args: Parameters<RunStore['keys']>): ReturnType<RunStore['keys']> {
-    return this.#call('keys', () => this.#inner.keys(...args))
+    return this.#call('keys', (store) => store.keys(...args))
   }
 
   flush(): MaybePromise<void> {
-    return this.#call('flush', () => this.#inner.flush?.())
+    return this.#call('flush', (store) => store.flush?.())
   }
 
   destroy(): MaybePromise<void> {
-    return this.#call('destroy', () => this.#inner.destroy())
+    return this.#call('destroy', (store) => store.destroy())
   }
 
   commit(batch: Batch): MaybePromise<CommitAnswer> {
     return this.#call(
       'commit',
-      () => {
+      (store) => {
         const told = (answer: CommitAnswer): CommitAnswer => {
-          if (answer.kind === 'committed') this.#plan.committed?.(batch)
+          if (answer.kind === 'committed') {
+            this.#plan.log?.add(this.runId, batch)
+            this.#plan.committed?.(batch)
+          }
           return answer
         }
-        const answer = this.#inner.commit(batch)
+        const answer = store.commit(batch)
         return isPromise(answer) ? answer.then(told) : told(answer)
       },
       batch,
     )
   }
 
-  #call<T>(method: StoreMethod, run: () => MaybePromise<T>, batch?: Batch): MaybePromise<T> {
+  #call<T>(
+    method: StoreMethod, ask: (store: RunStore) => MaybePromise<T>, batch?: Batch, damaged?: (answer: T, damage: (bytes: Uint8Array) => Uint8Array) => T,
+  ): MaybePromise<T> {
+    const run = (): MaybePromise<T> => ask(this.#inner)
     if (this.#isDead) return never()
     const nth = this.calls(method) + 1
     this.#calls.set(method, nth)
@@ -136,6 +160,20 @@ export class FaultStore implements RunStore {
         throw fault.error ?? new StepwellError('store_unavailable', 'the store failed, as the test wanted')
       case 'stale':
         return commitOnly<T>(method, { kind: 'stale', reason: fault.reason })
+      case 'quota':
+        if (method !== 'commit') throw new StepwellError('invalid_argument', `${method} writes nothing, so it needs no room`)
+        throw new StepwellError('quota_exceeded', 'the store is full, as the test wanted')
+      case 'damage': {
+        if (damaged === undefined) throw new StepwellError('invalid_argument', `${method} answers no stored bytes`)
+        return then(run(), (answer) => damaged(answer, fault.damage ?? turnOver))
+      }
+      case 'old': {
+        const { log } = this.#plan
+        if (log === undefined || method === 'commit' || method === 'flush' || method === 'destroy') {
+          throw new StepwellError('invalid_argument', log === undefined ? 'an old answer needs the `log` of the plan' : `${method} is no read`)
+        }
+        return ask(log.before(this.runId, fault.commits))
+      }
       case 'unknown': {
         const lost = commitOnly<T>(method, {
           kind: 'unknown',
@@ -148,6 +186,7 @@ export class FaultStore implements RunStore {
           ? fault.until.then(() => (this.#isDead ? never<T>() : run()))
           : then(run(), (value) => fault.until.then(() => value))
       case 'hang':
+        this.#hung++
         return fault.when === 'before' ? never() : then(run(), () => never<T>())
       case 'crash':
         if (fault.when === 'before') {
@@ -173,4 +212,9 @@ function then<T, R>(value: MaybePromise<T>, next: (value: T) => MaybePromise<R>)
 
 function never<T>(): Promise<T> {
   return new Promise(() => {})
+}
+
+function turnOver(bytes: Uint8Array): Uint8Array {
+  const at = bytes.length >> 1
+  return bytes.map((byte, i) => (i === at ? byte ^ 255 : byte))
 }

@@ -2,10 +2,11 @@
 
 import { hashParts } from '../hash.ts'
 import type { Host, HostName, HostTimer, LogRecord } from '../host.ts'
+import { createQuiesce } from './quiesce.ts'
 
 export interface TestHostOptions {
-  /** How this runtime empties its microtask queue (Node: `setImmediate`, browsers: a MessageChannel turn, workerd: a Response's text). */
-  readonly quiesce: () => Promise<void>
+  /** How this runtime empties its microtask queue. Default: what has proved to do so (`createQuiesce`). */
+  readonly quiesce?: () => Promise<void>
   /** Default: 2026-01-01T00:00:00Z. */
   readonly startAt?: number
   /** Default 1. */
@@ -13,6 +14,8 @@ export interface TestHostOptions {
   /** Default 'test', which may run calls of every `at`. */
   readonly name?: HostName
   readonly log?: (record: LogRecord) => void
+  /** Told of each call that a workflow function makes, while it makes it. */
+  readonly called?: (kind: string, key: string) => void
 }
 
 interface Timer {
@@ -31,10 +34,12 @@ export class TestHost implements Host {
   #timers: Timer[] = []
   #quiesce: () => Promise<void>
   #log: ((record: LogRecord) => void) | undefined
+  #called: ((kind: string, key: string) => void) | undefined
 
-  constructor(options: TestHostOptions) {
+  constructor(options: TestHostOptions = {}) {
     this.name = options.name ?? 'test'
-    this.#quiesce = options.quiesce
+    this.#quiesce = options.quiesce ?? createQuiesce()
+    this.#called = options.called
     this.#now = options.startAt ?? Date.UTC(2026, 0, 1)
     this.#seed = options.seed ?? 1
     this.#log = options.log
@@ -67,6 +72,10 @@ export class TestHost implements Host {
     this.#log?.(record)
   }
 
+  called(kind: string, key: string): void {
+    this.#called?.(kind, key)
+  }
+
   /** When the next timer is due. */
   get nextTimer(): number | undefined {
     return this.#timers.length === 0 ? undefined : Math.min(...this.#timers.map((timer) => timer.at))
@@ -74,18 +83,30 @@ export class TestHost implements Host {
 
   /** Moves the clock forward and runs what is due, in order of time, then of arming. Never backward. */
   advanceTo(time: number): void {
-    for (;;) {
-      const due = this.#timers.filter((timer) => timer.at <= time).sort((a, b) => a.at - b.at || a.order - b.order)[0]
-      if (due === undefined) break
-      this.#timers = this.#timers.filter((timer) => timer !== due)
-      if (due.at > this.#now) this.#now = due.at
-      due.run()
-    }
+    while (this.fireNext(time)) { /* one after the other */ }
     if (time > this.#now) this.#now = time
+  }
+
+  /** Runs the one timer that is due next, at its time, unless that is after `until`; whether there was one. */
+  fireNext(until: number = Infinity): boolean {
+    let next: Timer | undefined
+    for (const timer of this.#timers) {
+      if (timer.at <= until && (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order))) next = timer
+    }
+    if (next === undefined) return false
+    this.#timers = this.#timers.filter((timer) => timer !== next)
+    if (next.at > this.#now) this.#now = next.at
+    next.run()
+    return true
   }
 
   advance(ms: number): void {
     this.advanceTo(this.#now + ms)
+  }
+
+  /** Forgets all timers: they belong to the process that has just died. */
+  forgetTimers(): void {
+    this.#timers = []
   }
 
   /** A wall clock that jumps, also backward: timers stay where they are. */

@@ -1,8 +1,8 @@
-// Runs workflows on any store under a test host: start, crash, restart, and go on until a run ends, in virtual time.
+// Drivers and stores of runs under a test host, on any store: what the kit is made of, and what tests of the engine steer by hand.
 
 import type { ControlOutcome, ControlRequest, StartOptions } from '../client.ts'
 import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
-import { type DriveEnd, Driver } from '../engine/drive.ts'
+import { type DriveEnd, Driver, type Liveness } from '../engine/drive.ts'
 import { requestControl } from '../engine/control.ts'
 import type { OnEnd } from '../engine/notice.ts'
 import { startId, startRun } from '../engine/start.ts'
@@ -77,6 +77,16 @@ export class TestRuns {
       keys: counted((table, page) => store.keys(table, page)), commit: counted((batch) => store.commit(batch)),
       ...(store.flush === undefined ? undefined : { flush: counted(() => store.flush?.()) }), destroy: counted(() => store.destroy()),
     }
+  }
+
+  /** Calls of stores that have not answered. */
+  get working(): number {
+    return this.#working
+  }
+
+  /** Functions that have not answered, of all runs. */
+  get steps(): Liveness['steps'] {
+    return [...this.#drivers.values()].flatMap((driver) => driver.liveness().steps)
   }
 
   async driver(id: string): Promise<Driver> {

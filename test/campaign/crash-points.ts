@@ -9,21 +9,19 @@ import { answeringLater } from '../contract/delivery.contract.ts'
 import { workload } from '../differential/workload.ts'
 import { part } from './part.ts'
 
-const quiesce = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
 await part([{
   name: 'crash-points',
   async run(seed, { add, endAt }) {
     for (let next = seed; ; next++) {
       const { definition, input } = workload(next)
       try {
-        const counts = await exploreCrashes({
-          quiesce, workflow: definition, input: input as never, maxPairs: 40,
+        const counts = await exploreCrashes(definition, input as never, {
+          maxPairs: 40,
           open: (id) => next % 2 === 0 ? createMemoryShelf().open(id) : answeringLater(createMemoryShelf().open(id)),
-          services: (_, host: TestHost) => ({ wait: (ms: number) => new Promise<void>((resolve) => { host.timer(ms, resolve) }) }),
+          services: (_: unknown, host: TestHost) => ({ wait: (ms: number) => new Promise<void>((resolve) => { host.timer(ms, resolve) }) }),
           // A crash makes effects ambiguous, and their policies then decide how a race or the run ends: that it ends is the same.
           result: () => 'ended',
-          check: (_, { summary: { status } }) => {
+          check: (_: unknown, { summary: { status } }) => {
             if (status !== 'completed' && status !== 'failed') throw new Error(`the run is ${status}`)
           },
         })

@@ -6,6 +6,7 @@ import { decode } from '../../src/codec.ts'
 import type { Ctx } from '../../src/context.ts'
 import { workflow } from '../../src/define.ts'
 import type { DriveEnd } from '../../src/engine/drive.ts'
+import { type LedgerRow, ledgerRows } from '../../src/engine/ledger.ts'
 import { decodeEntry, type Entry, GENESIS } from '../../src/journal/entry.ts'
 import type { Batch, RunStore } from '../../src/store/store.ts'
 import { type Fault, type FaultPlan, FaultStore } from '../../src/testing/fault-store.ts'
@@ -186,6 +187,12 @@ export async function entriesOf(store: RunStore): Promise<readonly Entry[]> {
     entries.push(entry)
   }
   return entries
+}
+
+export async function ledgerOf(store: RunStore): Promise<readonly LedgerRow[]> {
+  const rows: LedgerRow[] = []
+  for await (const { row } of ledgerRows(store)) rows.push(row)
+  return rows
 }
 
 export const nameOf = ({ kind, policy, point }: Cell): string => `${kind}, ${policy}, a crash ${point}`

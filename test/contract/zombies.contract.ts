@@ -5,13 +5,12 @@ import { z } from 'zod'
 import { isStepwellError, permanent, workflow } from '../../src/index.ts'
 import type { AnyWorkflow } from '../../src/define.ts'
 import type { DriveEnd } from '../../src/engine/drive.ts'
-import { ledgerRows } from '../../src/engine/ledger.ts'
 import type { RunStore } from '../../src/store/store.ts'
 import { equal as equalTo, ok } from '../../src/testing/assert.ts'
 import { FaultStore, type FaultPlan } from '../../src/testing/fault-store.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
 import { TestRuns } from '../../src/testing/test-runs.ts'
-import { entriesOf } from './effects.contract.ts'
+import { entriesOf, ledgerOf } from './effects.contract.ts'
 
 export interface ZombieHarness {
   readonly quiesce: () => Promise<void>
@@ -101,7 +100,7 @@ class Scene {
   }
 
   async ledger(): Promise<readonly string[]> {
-    return (await ledgerRows(await this.#harness.open('zombie'))).map(({ row }) => row.status)
+    return (await ledgerOf(await this.#harness.open('zombie'))).map(({ status }) => status)
   }
 }
 

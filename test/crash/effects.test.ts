@@ -3,11 +3,11 @@
 import { expect, test } from 'vitest'
 import { workflow } from '../../src/index.ts'
 import { createMemoryShelf } from '../../src/store/memory.ts'
-import { exploreCrashes, type Explored } from '../../src/testing/crash-explorer.ts'
+import { exploreCrashes } from '../../src/testing/crash-explorer.ts'
+import type { Explored } from '../../src/testing/trial.ts'
 import type { TestHost } from '../../src/testing/test-host.ts'
 import { answeringLater } from '../contract/delivery.contract.ts'
 import { anything } from '../engine/support.ts'
-import { quiesce } from '../support/node.ts'
 
 const stores = {
   memory: (id: string) => createMemoryShelf().open(id),
@@ -30,7 +30,7 @@ interface Lent { readonly bank: Bank; readonly wait: (ms: number) => Promise<voi
 const lend = (bank: Bank, host: TestHost): Lent => ({ bank, wait: (ms) => new Promise((resolve) => { host.timer(ms, resolve) }) })
 const of = (call: { services: object }): Lent => call.services as Lent
 const common = { kind: 'money', timeout: '5 seconds' } as const
-const ofBank = { quiesce, input: 0, outside: () => new Bank(), services: lend, limits: { startByMs: 1000 } } as const
+const ofBank = { outside: () => new Bank(), services: lend, limits: { startByMs: 1000 } } as const
 
 for (const [name, open] of Object.entries(stores)) {
   test(`G12, G13: with a probe, money moves exactly once, and comes back exactly as often, whatever crashes (${name})`, async () => {
@@ -48,8 +48,8 @@ for (const [name, open] of Object.entries(stores)) {
       await Promise.all([pay('b'), pay('c')])
       throw new Error('no')
     })
-    const counts = await exploreCrashes({
-      ...ofBank, open, workflow: w, maxPairs: 250,
+    const counts = await exploreCrashes(w, 0, {
+      ...ofBank, open, maxPairs: 250,
       check: (bank, { entries }) => {
         for (const what of ['a', 'b', 'c']) {
           expect({ what, acts: bank.count(what) }).toEqual({ what, acts: 1 })
@@ -74,8 +74,8 @@ for (const [name, open] of Object.entries(stores)) {
       rerun: (c) => c.effect('rerun', async (call) => { await of(call).wait(7); return of(call).bank.act('rerun', call.idempotencyKey) }, { kind: 'idempotent', timeout: '5 seconds' }),
       wait: (c) => c.sleep('1 minute'),
     }))
-    const counts = await exploreCrashes({
-      ...ofBank, open, workflow: w, maxPairs: 200, result: ({ summary }: Explored) => summary.status,
+    const counts = await exploreCrashes(w, 0, {
+      ...ofBank, open, maxPairs: 200, result: ({ summary }: Explored) => summary.status,
       check: (bank, { summary }) => {
         expect(bank.count('skip')).toBeLessThanOrEqual(1)
         expect(bank.count('rerun')).toBeGreaterThanOrEqual(1)
@@ -101,8 +101,8 @@ test('G21: a cancel with undo at any moment: what was done is undone, whatever c
   })
   let undone = 0
   for (const cancelAt of [2, 3, 4, 5, 6]) {
-    await exploreCrashes({
-      ...ofBank, open: stores.memory, workflow: w, cancelAt, cancelOptions: { undo: true }, maxPairs: 40, result: ({ summary }: Explored) => summary.status,
+    await exploreCrashes(w, 0, {
+      ...ofBank, open: stores.memory, cancelAt, cancelOptions: { undo: true }, maxPairs: 40, result: ({ summary }: Explored) => summary.status,
       check: (bank) => {
         for (const what of ['a', 'b']) {
           expect(bank.count(what)).toBeLessThanOrEqual(1)

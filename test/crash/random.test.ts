@@ -9,7 +9,6 @@ import { exploreCrashes } from '../../src/testing/crash-explorer.ts'
 import type { TestHost } from '../../src/testing/test-host.ts'
 import { answeringLater } from '../contract/delivery.contract.ts'
 import { anything } from '../engine/support.ts'
-import { quiesce } from '../support/node.ts'
 
 type Part = (ctx: Ctx) => Promise<unknown>
 
@@ -114,11 +113,8 @@ test.each(['at once', 'later'] as const)(
       const open = (id: string) =>
         answers === 'later' ? answeringLater(createMemoryShelf().open(id)) : createMemoryShelf().open(id)
       try {
-        const counts = await exploreCrashes({
-          quiesce,
+        const counts = await exploreCrashes(w, 0, {
           open,
-          workflow: w,
-          input: 0,
           maxPairs: 15,
           result: ({ summary }) => summary.status,
           services: (_, host: TestHost) => ({

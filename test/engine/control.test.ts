@@ -78,6 +78,46 @@ describe('pause and resume', () => {
   })
 })
 
+describe('a read that went wrong once', () => {
+  const make = () => workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1)
+    await ctx.sleep('1 hour')
+    await ctx.step('b', () => 2)
+  })
+  const damagedOnce = (method: 'entries' | 'last', nth: number, damage: (bytes: Uint8Array) => Uint8Array) =>
+    open(make(), { faults: { fault: (call) => (call.method === method && call.nth === nth ? { do: 'damage', damage } : undefined) } })
+  const flip = (at: (length: number) => number) => (bytes: Uint8Array) => bytes.map((byte, i) => (i === at(bytes.length) ? byte ^ 1 : byte))
+
+  test('G4: a resume has a blocked run looked at again, and it goes on where it was', async () => {
+    const process = damagedOnce('entries', 1, flip((length) => length >> 1))
+    expect(await process.run(make())).toMatchObject({ kind: 'blocked', blocked: { code: 'corrupt_entry' } })
+    expect(await process.runs.settle(ID)).toMatchObject({ kind: 'blocked' })
+    expect(await process.runs.control(ID, { kind: 'resume' })).toMatchObject({ outcome: 'requested', status: 'blocked' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(await process.runs.control(ID, { kind: 'resume' })).toMatchObject({ outcome: 'ended' })
+  })
+
+  test('G4: a last entry that is not the one in the journal: nothing is chained to it', async () => {
+    let blocked = 0
+    // A byte of the hash, of the time, of the payload: whatever it is, what is stored stays whole.
+    for (let at = 0; at < 60; at++) {
+      const process = damagedOnce('last', 2, flip(() => at))
+      let end = await process.run(make())
+      if (end.kind === 'blocked') {
+        blocked++
+        expect(end.blocked.code).toBe('corrupt_entry')
+        await process.runs.control(ID, { kind: 'resume' })
+        end = await process.runs.settle(ID)
+      }
+      expect(end, `byte ${at}`).toEqual({ kind: 'ended', status: 'completed' })
+      const entries = process.world.entries()
+      expect(entries.map(({ kind }) => kind)).toEqual(['run_started', 'step_completed', 'timer_set', 'timer_fired', 'step_completed', 'run_completed'])
+      expect((entries.at(-1)?.at ?? 0) - (entries[0]?.at ?? 0)).toBe(3_600_000)
+    }
+    expect(blocked).toBeGreaterThan(10)
+  })
+})
+
 describe('restart and retry', () => {
   test('B-116: from a named step: what was before it is kept, it and what follows run again; the same id is one restart', async () => {
     const ran: string[] = []

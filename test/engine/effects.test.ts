@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { decode } from '../../src/codec.ts'
 import { ambiguous, permanent, workflow } from '../../src/index.ts'
 import type { Decided } from '../../src/engine/ambiguity.ts'
-import { ledgerRows } from '../../src/engine/ledger.ts'
+import { ledgerOf } from '../contract/effects.contract.ts'
 import { anything, gate, ID, open, override, type Process, World } from './support.ts'
 
 const money = { kind: 'money', input: { cents: 5 }, timeout: '5 seconds' } as const
@@ -18,7 +18,7 @@ class Outside {
 const effects = (process: Process): readonly string[] => process.world.kinds().filter((kind) => /^(effect|undo)_/.test(kind))
 const audits = (process: Process): readonly Decided[] =>
   process.world.entries().filter(({ kind }) => kind === 'effect_decided').map(({ payload }) => decode(payload) as Decided)
-const ledger = async (process: Process) => (await ledgerRows(process.world.shelf.open(ID))).map(({ row }) => row)
+const ledger = async (process: Process) => (await ledgerOf(process.world.shelf.open(ID)))
 
 describe('G12: the intent', () => {
   test('G12, Z-005: it is committed before the function is called, and the outcome before the function sees it', async () => {
@@ -443,7 +443,7 @@ describe('G14, G15: what is told apart', () => {
     await first.run(w)
     await first.crash()
     world.shelf.open(ID).destroy()
-    expect(await ledgerRows(world.shelf.open(ID))).toEqual([])
+    expect(await ledgerOf(world.shelf.open(ID))).toEqual([])
     await world.boot(w).run(w)
     expect(new Set(outside.keys).size).toBe(2)
   })

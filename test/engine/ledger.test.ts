@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decode } from '../../src/codec.ts'
-import { type EffectStatus, isFree, ledgerWrite, type LedgerRow } from '../../src/engine/ledger.ts'
+import { effectPage, type EffectStatus, isFree, ledgerWrite, type LedgerRow } from '../../src/engine/ledger.ts'
+import { workflow } from '../../src/index.ts'
+import { anything, ID, open } from './support.ts'
 
 const statuses: readonly EffectStatus[] = ['in_progress', 'ambiguous', 'done', 'skipped', 'failed', 'undone']
 
@@ -37,6 +39,32 @@ describe('the ledger of effects', () => {
     for (const step of ['free in_progress', 'in_progress done', 'in_progress failed', 'in_progress ambiguous', 'ambiguous done', 'failed in_progress', 'skipped done', 'done undone', 'undone in_progress']) {
       expect(seen).toContain(step)
     }
+  })
+
+  test('effects() comes in pages, in the order of the intents, and holds no more than twice a page', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      for (let i = 0; i < 57; i++) await ctx.effect('e', () => i, { kind: 'custom', input: i, onAmbiguous: 'fail' })
+      await ctx.recordEffect('noted', 'elsewhere')
+    })
+    const process = open(w)
+    await process.run(w)
+    const store = process.world.shelf.open(ID)
+    for (const limit of [1, 10, 19, 57, 58, 1000]) {
+      const seen: number[] = []
+      let pages = 0
+      for (let after: number | undefined = 0; after !== undefined; pages++) {
+        const { items, next }: Awaited<ReturnType<typeof effectPage>> = await effectPage(store, { after, limit })
+        expect(items.length).toBeLessThanOrEqual(limit)
+        seen.push(...items.map(({ seq }) => seq))
+        after = next
+      }
+      expect(seen).toEqual(process.world.entries().filter(({ kind }) => kind === 'effect_intended').map(({ seq }) => seq))
+      expect(pages).toBe(Math.ceil(57 / limit))
+    }
+    for (const [page, code] of [[{ limit: 0 }, 'limit_exceeded'], [{ limit: 1001 }, 'limit_exceeded'], [{ after: -1 }, 'invalid_argument']] as const) {
+      await expect(effectPage(store, page)).rejects.toMatchObject({ code })
+    }
+    await expect(effectPage(process.world.shelf.open('nobody'))).rejects.toMatchObject({ code: 'run_not_found' })
   })
 
   test('B-036: a transition that is not allowed throws, and names both states', () => {

@@ -326,6 +326,20 @@ describe('G24: the retention mark', () => {
     expect(marks).toEqual([undefined, ...Array<undefined>(marks.length - 2).fill(undefined), expiresAt])
   })
 
+  test('of a run that is cancelled where nobody knows its workflow: as its definition said at the start', async () => {
+    const w = workflow({ name: 'w', input: anything, retention }, async (ctx) => { await ctx.sleep('1 day') })
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.runs.drive(ID)
+    await first.crash()
+    const second = world.boot(workflow({ name: 'another', input: anything }, async () => 1))
+    await second.runs.cancel(ID)
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    const { endedAt, expiresAt } = world.record()
+    expect(expiresAt).toBe((endedAt as number) + 30 * DAY)
+  })
+
   test('a duration that is none is no definition', () => {
     expect(() => workflow({ name: 'w', input: anything, retention: { completed: 'soon' as never } }, async () => 1)).toThrow(expect.objectContaining({ code: 'invalid_duration' }))
   })

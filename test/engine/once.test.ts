@@ -4,7 +4,7 @@ import type { Ctx } from '../../src/context.ts'
 import { ambiguous, permanent, workflow } from '../../src/index.ts'
 import { blake3, hex } from '../../src/hash.ts'
 import { fromPayload } from '../../src/engine/outcome.ts'
-import { ledgerRows } from '../../src/engine/ledger.ts'
+import { ledgerOf } from '../contract/effects.contract.ts'
 import { anything, gate, ID, open, World } from './support.ts'
 
 describe('ctx.once', () => {
@@ -65,7 +65,7 @@ describe('ctx.once', () => {
     await process.run(w)
     expect((await process.runs.summary(ID)).output).toBe(2)
     expect(calls).toBe(2)
-    expect((await ledgerRows(process.world.shelf.open(ID))).map(({ row }) => row)).toMatchObject([{ status: 'done', intent: { attempt: 2 } }])
+    expect((await ledgerOf(process.world.shelf.open(ID)))).toMatchObject([{ status: 'done', intent: { attempt: 2 } }])
   })
 
   test('B-027: those who had joined a call that failed get its error; whoever asks later tries again', async () => {
@@ -98,6 +98,65 @@ describe('ctx.once', () => {
     expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect((await process.runs.summary(ID)).output).toEqual(['paid', 'paid'])
     expect(calls).toBe(1)
+  })
+
+  for (const [what, policy, decisions] of [
+    ['a person is asked again, about the same intent', {}, 2], ['under fail it rejects again', { onAmbiguous: 'fail' }, 0],
+  ] as const) {
+    test(`B-029: after the decision that it failed it stays unknown, and is never free: whoever asks for the key again: ${what}`, async () => {
+      let calls = 0
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+        const f = (): never => {
+          calls++
+          throw ambiguous(new Error('gone'))
+        }
+        const first = await ctx.once('k', f, policy).catch((error: { code: string }) => error.code)
+        const second = await ctx.once('k', f, policy).catch((error: { code: string }) => error.code)
+        return [first, second, await ctx.hasEffect('k')]
+      })
+      const process = open(w)
+      await process.run(w)
+      if (decisions > 0) {
+        await process.runs.control(ID, { kind: 'resolve', seq: 2, decision: 'fail' })
+        expect(await process.runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { details: { effects: [{ seq: 2, key: 'ctx.once[k]#1' }] } } })
+        await process.runs.control(ID, { kind: 'resolve', seq: 2, decision: 'happened', value: 'paid' }, 'ada')
+        await process.runs.settle(ID)
+        expect(await process.runs.control(ID, { kind: 'resolve', seq: 2, decision: 'happened', value: 'paid' })).toMatchObject({ outcome: 'already_requested' })
+      }
+      expect(process.world.record().status).toBe('completed')
+      expect((await process.runs.summary(ID)).output).toEqual(decisions > 0
+        ? ['effect_ambiguous', { value: 'paid', replayed: false }, true] : ['effect_ambiguous', 'effect_ambiguous', false])
+      expect(calls).toBe(1)
+      expect(await ledgerOf(process.world.shelf.open(ID))).toMatchObject([decisions > 0
+        ? { status: 'done', decision: { word: 'happened', by: 'person', principal: 'ada' } } : { status: 'ambiguous', decision: { word: 'fail', by: 'policy' } }])
+    })
+  }
+
+  test('G15, G13: what a person said has happened is in the ledger with its value: a later generation, once and hasEffect find it', async () => {
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const gone = (): never => {
+        calls++
+        throw ambiguous(new Error('gone'))
+      }
+      const paid = await ctx.effect('e', gone, { kind: 'money', input: 1, onAmbiguous: 'ask' })
+      return [paid, await ctx.once('k', gone), await ctx.hasEffect('k')]
+    })
+    const process = open(w)
+    await process.run(w)
+    for (const value of ['paid', 'sent']) {
+      const { blocked } = process.world.record()
+      const [{ seq }] = (blocked?.details as { effects: [{ seq: number }] }).effects
+      await process.runs.control(ID, { kind: 'resolve', seq, decision: 'happened', value }, 'ada')
+      await process.runs.settle(ID)
+    }
+    const rows = await ledgerOf(process.world.shelf.open(ID))
+    expect(rows.map(({ status, decision }) => [status, decision])).toEqual([1, 2].map(() => ['done', { word: 'happened', by: 'person', principal: 'ada' }]))
+    await process.runs.control(ID, { kind: 'restart' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await process.runs.summary(ID)).output).toEqual(['paid', { value: 'sent', replayed: true }, true])
+    expect(calls).toBe(2)
+    expect(process.world.record().generation).toBe(2)
   })
 
   test('B-021: a crash at every commit, with joined calls: one execution for each intent, and the same answers on every replay', async () => {
@@ -257,7 +316,7 @@ describe('ctx.hasEffect and ctx.recordEffect', () => {
     await process.runs.settle(ID)
     expect((await process.runs.summary(ID)).output).toEqual([{ replayed: true, record }, { replayed: true, record }, { replayed: true, record }, true])
     // Records are no effects that could be undone.
-    expect(await ledgerRows(process.world.shelf.open(ID))).toEqual([])
+    expect(await ledgerOf(process.world.shelf.open(ID))).toEqual([])
   })
 
   test('B-032: of 1 MiB of details a digest is given, and all of it is in the journal', async () => {

@@ -279,8 +279,8 @@ describe('what is kept', () => {
       await root.sleep(5)
       return root.step('read', async ({ state }) => [await state.get('a'), await state.get('b'), await state.get('c'), await state.get('last')])
     })
-    const counts = await exploreCrashes({
-      open: (id) => createMemoryShelf().open(id), quiesce, workflow: definition, input: 0, maxPairs: 60,
+    const counts = await exploreCrashes(definition, 0, {
+      open: (id) => createMemoryShelf().open(id), maxPairs: 60,
     })
     expect(counts.commits).toBeGreaterThan(8)
     expect(counts.crashes).toBeGreaterThan(20)

@@ -111,7 +111,7 @@ test("the page's edge side: an order with a real charge, an upload, a reload, a 
     await run.getByRole('button', { name: 'Cancel this run' }).click()
     await run.locator('.chip', { hasText: 'Cancelled' }).waitFor()
     const actions = (await scene.requests()).filter(({ orderId }) => orderId === 'E-10').map(({ action }) => action)
-    expect(actions).toEqual(['price', 'reserve', 'charge', 'release', 'refund'])
+    expect(actions).toEqual(['price', 'reserve', 'charge', 'refund', 'release'])
   } finally {
     await browser?.close()
     await site?.stop()

@@ -79,9 +79,12 @@ test('a reload in the middle of an order: it goes on, and what was done is not d
   await status('Completed')
   const requests = (await upstream.requests()).filter(({ orderId }) => orderId === 'P-2')
   expect(requests.map(({ action, acted }) => [action, acted])).toEqual([
-    ['price', true], ['reserve', true], ['charge', true], ['charge', false], ['ship', true],
+    ['price', true], ['reserve', true], ['charge', true], ['ship', true],
   ])
   expect(new Set(requests.map(({ key }) => key)).size).toBe(4)
+  // Nobody knew whether it was charged, so the shop was asked.
+  const key = requests.find(({ action }) => action === 'charge')?.key
+  expect((await upstream.requests()).filter(({ path }) => path === `/charges/${key}`)).toHaveLength(1)
 }, 90_000)
 
 test('without a network the page opens again, goes on with what waits, and starts more', async () => {
@@ -125,6 +128,32 @@ test('trouble is told and counted down; a declined card ends the order, and the 
   expect(await run().getByRole('alert').innerText()).toContain('The (mock) card was declined.')
   await run().getByText('Give the reservation back').waitFor()
 }, 90_000)
+
+test.each([
+  ['It happened', '{"chargeId":"ch_found"}', ['ch_found'], 1], ['Run it again', '', ['mock_charge_'], 2],
+] as const)('a charge of which nobody knows: the order is blocked, the card asks, and a click on "%s" decides', async (name, value, receipt, charges) => {
+  await upstream.control({ reset: true })
+  await open('?upstream=/')
+  const orderId = `P-9-${charges}`
+  await start(orderId, '1000', 'silent')
+  await status('Blocked')
+  const ask = run().getByRole('region', { name: 'Did “Charge the card” happen?' })
+  await ask.waitFor()
+  expect(await run().locator('.step.unknown .line-label').innerText()).toBe('Charge the card')
+  const of = async (): Promise<number> => (await upstream.requests('charge')).filter((request) => request.orderId === orderId).length
+  expect(await of()).toBe(1)
+  // It still asks after a reload: what is decided about is in the run, not in the page.
+  await page.reload()
+  await ask.waitFor()
+  if (value !== '') await ask.getByLabel('If it happened, what it gave').fill(value)
+  await ask.getByRole('button', { name }).click()
+  await status('Completed')
+  expect(await ask.count()).toBe(0)
+  for (const text of receipt) expect(await run().locator('.receipt').innerText()).toContain(text)
+  expect(await of()).toBe(charges)
+  expect(new Set((await upstream.requests('charge')).filter((request) => request.orderId === orderId).map(({ key }) => key)).size).toBe(1)
+  expect(complaints).toEqual([])
+}, 120_000)
 
 test('an order that waits can be cancelled, and is refunded', async () => {
   await open()

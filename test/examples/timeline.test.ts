@@ -65,7 +65,7 @@ test('failed attempts stay with their step, with what each of them said', async 
   const charge = story('order', timeline(entries, summary, nobody), summary).find(({ id }) => id === 'charge')
   expect(charge).toMatchObject({ state: 'done', attempt: 3, failures: ['Attempt 1: the (mock) bank is busy', 'Attempt 2: the (mock) bank is busy'] })
   // Between two attempts it counts down.
-  const cut = entries.slice(0, entries.findLastIndex(({ kind }) => kind === 'attempt_failed') + 1)
+  const cut = entries.slice(0, entries.findLastIndex(({ kind }) => kind === 'effect_attempt_failed') + 1)
   const waiting = timeline(cut, undefined, nobody).rows.at(-1)
   expect(waiting).toMatchObject({ key: 'charge', state: 'retrying', attempt: 3, dueAt: cut.at(-1)?.dueAt })
 })
@@ -87,13 +87,13 @@ test('a cancelled order: what stopped, who asked, and what was given back', asyn
   const runs = orders()
   const { id } = await runs.start(order, { ...input, waitMs: 60_000 })
   await runs.drive(id)
-  await runs.cancel(id, 'changed my mind')
+  await runs.cancel(id, 'changed my mind', { undo: true })
   await runs.settle(id)
   const { entries, summary } = await read(runs, id)
   const lines = story('order', timeline(entries, summary, nobody), summary)
   expect(shown(lines)).toEqual([
     ['Work out the price', 'done'], ['Reserve the items', 'done'], ['Charge the card', 'done'], ['Wait before shipping', 'stopped'],
-    ['Cancel requested', 'note'], ['Give the reservation back', 'done'], ['Refund the charge', 'done'],
+    ['Cancel requested', 'note'], ['Refund the charge', 'done'], ['Give the reservation back', 'done'],
   ])
   expect(lines[4]?.detail).toBe('changed my mind')
 })

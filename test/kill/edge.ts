@@ -1,8 +1,9 @@
 // What the edge kill tests stand on: the upstream and the edge as processes of their own, the first never killed, the second again
 // and again; and the ledger, which alone says what reached the world.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { closeSync, openSync, readSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -15,6 +16,8 @@ export interface Life {
   readonly url: string
   /** Of its workerd, the proxy's and the worker's. */
   readonly workerd: readonly number[]
+  /** As if its disk were full from now on, or had space again: whatever workerd writes at 1,024 bytes of any file or beyond fails. */
+  fill(isFull: boolean): void
   /** SIGKILL of workerd and of what runs it. */
   kill(): Promise<Kill>
 }
@@ -41,12 +44,17 @@ export interface SceneOptions {
   readonly isLedgerLazy?: boolean
   /** The edge's own output is not shown: for what it says again and again while it is meant to fail. */
   readonly isQuiet?: boolean
+  /** `fill` of its lives works. */
+  readonly canFill?: boolean
 }
 
 /** `config`: of the edge, in this folder. */
-export async function openScene(config = 'edge.wrangler.toml', { persist, isLedgerLazy = false, isQuiet = false }: SceneOptions = {}): Promise<Scene> {
+export async function openScene(config = 'edge.wrangler.toml', { persist, isLedgerLazy = false, isQuiet = false, canFill = false }: SceneOptions = {}): Promise<Scene> {
   const folder = await mkdtemp(join(tmpdir(), 'stepwell-kill-'))
   const ledgerPath = join(folder, 'ledger.ndjson')
+  // A full disk for any user, on any disk: a limit of file sizes, which is an error of the write only for a process that ignores the signal.
+  const workerd = join(folder, 'workerd')
+  if (canFill) await writeFile(workerd, `#!/bin/sh\ntrap '' XFSZ\nexec ${JSON.stringify((createRequire(import.meta.url)('workerd') as { default: string }).default)} "$@"\n`, { mode: 0o755 })
   // A copy in the scene's folder: wrangler builds beside the config, and what a killed one leaves behind goes with the scene.
   const configPath = join(folder, 'wrangler.toml')
   const text = await readFile(here(config), 'utf8')
@@ -61,7 +69,7 @@ export async function openScene(config = 'edge.wrangler.toml', { persist, isLedg
       // A process group of its own, so that one signal reaches wrangler and every workerd of it at the same instant.
       detached: true,
       stdio: ['pipe', 'pipe', isQuiet ? 'ignore' : 'inherit'],
-      env: { ...process.env, WRANGLER_SEND_METRICS: 'false', X_LOCAL_OBSERVABILITY: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
+      env: { ...process.env, ...(canFill ? { MINIFLARE_WORKERD_PATH: workerd } : undefined), WRANGLER_SEND_METRICS: 'false', X_LOCAL_OBSERVABILITY: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
     })
     lives.add(child)
     return child
@@ -78,6 +86,9 @@ export async function openScene(config = 'edge.wrangler.toml', { persist, isLedg
       return {
         url: ready.url,
         workerd: ready.workerd,
+        fill(isFull) {
+          for (const pid of ready.workerd) execFileSync('prlimit', ['--pid', String(pid), `--fsize=${isFull ? 1024 : 'unlimited'}:unlimited`])
+        },
         async kill() {
           const from = Date.now()
           killGroup(child)

@@ -3,8 +3,24 @@
 
 import type { Schema } from '../../src/schema.ts'
 import { services, workflow } from '../../src/index.ts'
-import type { HerdInput, HerdOutput } from './herd.ts'
 import { type httpBank, limits as payLimits } from './pay.ts'
+
+export interface HerdInput {
+  readonly orderId: string
+  readonly sleepMs: number
+  /** Of each call. A successor of an effect waits so long: much longer than the upstream takes, so that its answers are final. */
+  readonly timeoutMs: number
+}
+
+export interface HerdOutput {
+  readonly orderId: string
+  readonly totalCents: number
+  readonly chargeId: string
+  readonly reservationId: string
+  readonly shipmentId: string
+}
+
+export interface JournalEntry { readonly seq: number; readonly kind: string; readonly key?: string; readonly at: number }
 
 const bank = services<{ any: { bank: ReturnType<typeof httpBank> } }>()
 
@@ -20,7 +36,7 @@ export const herd = workflow({ name: 'herd', input: any<HerdInput>(), services: 
   // A refused connection, or one that a kill has cut: tried again as long as it takes.
   const retry = { limit: 1000, delay: 200, maxDelay: 1000 } as const
   const { totalCents } = await ctx.step('price', (call) =>
-    call.services.bank.post('price', { orderId, items }, call) as unknown as Promise<{ totalCents: number }>, { retry, timeout: timeoutMs })
+    call.services.bank.post('price', { orderId, items }, call) as unknown as Promise<{ totalCents: number }>, { retry, timeout: '1 hour' })
   const chargeId = await ctx.effect('charge', async (call) =>
     (await call.services.bank.post('charge', { orderId, totalCents }, call))['chargeId'] as string, {
     kind: 'money', input: { orderId, totalCents }, timeout: timeoutMs, retry, onAmbiguous: 'probe',

@@ -3,24 +3,8 @@
 // wake its runs. Shared by the test and by the campaign.
 
 import type { LedgerRequest } from '../examples/upstream.ts'
-import { get, type Kill, type Life, pause, random, type Scene } from './edge.ts'
-
-export interface HerdInput {
-  readonly orderId: string
-  readonly sleepMs: number
-  /** Of each call. A successor of an effect waits so long: much longer than the upstream takes, so that its answers are final. */
-  readonly timeoutMs: number
-}
-
-export interface HerdOutput {
-  readonly orderId: string
-  readonly totalCents: number
-  readonly chargeId: string
-  readonly reservationId: string
-  readonly shipmentId: string
-}
-
-export interface JournalEntry { readonly seq: number; readonly kind: string; readonly key?: string; readonly at: number }
+import { follow, get, type Kill, type Life, pause, random, type Scene } from './edge.ts'
+import type { HerdInput, HerdOutput, JournalEntry } from './herd-workflow.ts'
 
 /** What is left of a run when all is over. */
 export interface HerdRun {
@@ -35,10 +19,12 @@ export interface HerdOptions {
   readonly runs: number
   readonly kills: number
   readonly seed: number
-  /** The shortest and the longest time between a life's first answer and its end. */
-  readonly livesMs: readonly [number, number]
+  /** A life ends after so many more requests have reached the world: a number drawn between these. A slow machine lives longer. */
+  readonly lives: readonly [number, number]
   readonly timeoutMs: number
   readonly sleepMs: readonly [number, number]
+  /** How the upstream behaves (examples/upstream). */
+  readonly upstream: object
   /** All must have ended by then. */
   readonly deadlineMs: number
   readonly log?: (line: string) => void
@@ -74,7 +60,7 @@ const STARTS_AT_ONCE = 16
 
 /** Runs the scene from its first life to the end of the last run, and leaves nothing alive. */
 export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> {
-  const { prefix, seed, kills: wanted, livesMs, deadlineMs, log = () => {} } = options
+  const { prefix, seed, kills: wanted, lives, deadlineMs, log = () => {} } = options
   const began = Date.now()
   const draw = random(seed)
   const between = ([from, to]: readonly [number, number]): number => Math.round(from + draw() * (to - from))
@@ -87,22 +73,32 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
     return options.runs - shipped.size
   }
 
+  const kill = async (): Promise<void> => {
+    kills.push(await life.kill())
+    log(`kill ${kills.length}: ${ids.size} started, ${await left()} not shipped, ${Math.round((Date.now() - began) / 1000)} s`)
+  }
+  // As long as the first step gets no answer, whatever is started is in flight.
+  await scene.control({ reset: true, dedup: false, actions: { price: { delayMs: 3_600_000 } } })
   let life = await scene.begin()
-  for (;;) {
+  const starting = startAll(life, inputs, ids)
+  while (ids.size < options.runs / 2 && !late()) await pause(5)
+  await kill()
+  await starting
+  life = await scene.begin()
+  while (ids.size < options.runs) {
     // What was not confirmed is started again: the token makes that one run.
-    const starting = startAll(life, inputs.filter(({ orderId }) => !ids.has(orderId)), ids)
-    if (kills.length < wanted && !late()) {
-      await pause(between(livesMs))
-      kills.push(await life.kill())
-      await starting
-      log(`kill ${kills.length}: ${ids.size} started, ${await left()} not shipped, ${Math.round((Date.now() - began) / 1000)} s`)
-      life = await scene.begin()
-      continue
-    }
-    await starting
-    if (ids.size === options.runs) break
+    await startAll(life, inputs.filter(({ orderId }) => !ids.has(orderId)), ids)
     if (late()) throw new Error(`seed ${seed}: only ${ids.size} of ${options.runs} runs could be started in ${deadlineMs} ms`)
-    await pause(200)
+  }
+  const asked = async (): Promise<number> => new Set((await mine(scene, prefix)).map(({ orderId }) => orderId)).size
+  while (await asked() < options.runs && !late()) await pause(50)
+  // It deduplicates nothing: what acts twice is seen.
+  await scene.control({ reset: true, dedup: false, actions: { '*': options.upstream } })
+  await kill()
+  for (life = await scene.begin(); kills.length < wanted && await left() > 0; life = await scene.begin()) {
+    await received(scene, between(lives), async () => late() || await left() === 0)
+    await pause(draw() * 100)
+    await kill()
   }
   for (let n = await left(); n > 0; n = await left()) {
     if (late()) break
@@ -126,7 +122,20 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
   return { kills, runs, requests, figures, wrongs }
 }
 
-/** In a line each: what it was, and the histogram of the kills. */
+/** Waits until so many more requests have come, or none is to be expected. */
+async function received(scene: Scene, more: number, isOver: () => Promise<boolean>): Promise<void> {
+  const ledger = follow(scene.ledgerPath)
+  while (ledger.more() !== '') { /* what is there already */ }
+  let seen = 0
+  for (let looks = 1; seen < more; looks++) {
+    seen += ledger.more().split('"type":"received"').length - 1
+    if (looks % 100 === 0 && await isOver()) break
+    await pause(5)
+  }
+  ledger.close()
+}
+
+/** In a line: what it was, and the histogram of the kills. */
 export function tellHerd(seed: number, { figures: { open, inFlight, ...rest } }: Herded): string {
   const histogram = [[0, 0], [1, 1], [2, 5], [6, 20], [21, Infinity]].map(([from, to]) =>
     `${to === Infinity ? `${from}+` : from === to ? from : `${from}–${to}`}: ${open.filter((n) => n >= (from as number) && n <= (to as number)).length}`)
@@ -168,9 +177,9 @@ export function wrongsOf({ input: { orderId }, status, output, journal }: HerdRu
     if (action !== 'price' && !of.some((request) => Object.values(request.result ?? {}).includes(result))) wrong(`${action} gave ${String(result)}, which nobody answered`)
   }
   if (output?.orderId !== orderId || output.totalCents !== 900) wrong(`its output is ${JSON.stringify(output)}`)
-  for (const kind of ['timer_set', 'timer_fired', 'run_completed']) {
+  for (const [kind, times] of [['timer_set', 1], ['timer_fired', 1], ['run_completed', 1]] as const) {
     const n = journal.filter((entry) => entry.kind === kind).length
-    if (n !== 1) wrong(`it has ${n} entries ${kind}`)
+    if (n !== times) wrong(`it has ${n} entries ${kind}`)
   }
   return found
 }
@@ -185,9 +194,8 @@ async function startAll(life: Life, inputs: readonly HerdInput[], ids: Map<strin
     if (isDead) return
     try {
       ids.set(input.orderId, await start(life, input))
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error
-      // The connection was refused or cut: this life is over.
+    } catch {
+      // The connection was refused or cut, or the proxy has lost its worker: this life is over. Whatever else it was, it is tried again.
       isDead = true
     }
   })
@@ -215,11 +223,11 @@ export async function readRun(life: Life, id: string, input: HerdInput, until: n
 }
 
 /** `work` on each, so many at a time. */
-export async function inParts<A, B>(all: readonly A[], atOnce: number, work: (one: A) => Promise<B>): Promise<B[]> {
+export async function inParts<A, B>(all: readonly A[], atOnce: number, work: (one: A, i: number) => Promise<B>): Promise<B[]> {
   const done: B[] = new Array(all.length)
   let next = 0
   await Promise.all(Array.from({ length: Math.min(atOnce, all.length) }, async () => {
-    for (let i = next++; i < all.length; i = next++) done[i] = await work(all[i] as A)
+    for (let i = next++; i < all.length; i = next++) done[i] = await work(all[i] as A, i)
   }))
   return done
 }

@@ -87,6 +87,8 @@ export interface Browser {
   open(url: string): Promise<Tab>
   /** A new tab with any page in it. */
   visit(url: string): Promise<Tab>
+  /** The processes that pages run in, and the seconds that each has computed. */
+  renderers(): Promise<readonly { readonly id: number; readonly cpuTime: number }[]>
   /** SIGKILL to every process of this browser, at once. */
   kill(): Promise<void>
   close(): Promise<void>
@@ -118,6 +120,12 @@ export async function launch(profile: string): Promise<Browser> {
     const context = browser.contexts()[0] as BrowserContext
     return {
       kill,
+      renderers: async () => {
+        const session = await browser.newBrowserCDPSession()
+        const { processInfo } = await session.send('SystemInfo.getProcessInfo')
+        await session.detach()
+        return processInfo.filter(({ type }) => type === 'renderer')
+      },
       visit: async (url) => {
         const tab = await context.newPage()
         await tab.goto(url)

@@ -39,12 +39,13 @@ describe('control in a page', () => {
 
     const three = await well.start(paying, null)
     await until(async () => (await three.status()).status === 'blocked')
-    const [effect] = await three.effects()
+    const { items: [effect], next } = await three.effects()
+    expect(next).toBe(undefined)
     expect(effect).toMatchObject({ key: 'pay', kind: 'money', status: 'ambiguous', attempt: 1 })
     expect((await three.resolve(effect!.seq!, { decision: 'happened', value: 'in the books' })).outcome).toBe('requested')
     await expect(three.resolve(effect!.seq!, { decision: 'fail' })).rejects.toMatchObject({ code: 'already_resolved' })
     expect(await three.result()).toBe('in the books')
-    expect(await three.effects()).toMatchObject([{ status: 'done', key: 'pay' }])
+    expect(await three.effects()).toMatchObject({ items: [{ status: 'done', key: 'pay' }] })
     await expect(well.get(sleepy, 'nobody').effects()).rejects.toMatchObject({ code: 'run_not_found' })
 
     const four = await well.start(sleepy, null, { delay: '1 day' })

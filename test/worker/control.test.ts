@@ -116,7 +116,7 @@ describe('over HTTP', () => {
       ['POST', `effects/${seq}/resolve`, undefined, 400, 'invalid_argument'], ['POST', `effects/${seq}/resolve`, { decision: 'maybe' }, 400, 'invalid_argument'],
       ['POST', `effects/${seq}/resolve`, { decision: 'skip', why: 1 }, 400, 'invalid_argument'], ['POST', 'effects/1e0/resolve', { decision: 'skip' }, 400, 'invalid_argument'],
       ['POST', 'effects/0/resolve', { decision: 'skip' }, 400, 'invalid_argument'], ['POST', 'effects/1/resolve', { decision: 'skip' }, 409, 'nothing_to_resolve'],
-      ['GET', 'pause', undefined, 405, 'method_not_allowed'], ['POST', 'effects', {}, 405, 'method_not_allowed'], ['GET', 'effects?after=1', undefined, 400, 'invalid_argument'],
+      ['GET', 'pause', undefined, 405, 'method_not_allowed'], ['POST', 'effects', {}, 405, 'method_not_allowed'], ['GET', 'effects?page=1', undefined, 400, 'invalid_argument'],
       ['POST', 'cancel', { undo: 'yes' }, 400, 'invalid_argument'],
     ] as const) {
       expect([path, await send(method, `${run.id}/${path}`, body, headers)]).toMatchObject([path, { status, body: { code } }])
@@ -178,7 +178,10 @@ describe.each(['edge', 'remote'] as const)('the %s client', (name) => {
     await until('it ended again', async () => (await flaky.status()).generation === 3 && (await flaky.status()).status === 'completed')
     const paying = await its.start('paying', 0)
     const seq = await asked(paying)
-    const [effect] = await paying.effects()
+    const { items: [effect], next } = await paying.effects({ limit: 1 })
+    expect(next).toBe(undefined)
+    expect((await paying.effects({ after: seq })).items).toEqual([])
+    expect(await codeOf(paying.effects({ limit: 1001 }))).toBe('limit_exceeded')
     expect(effect).toMatchObject({ seq, key: 'pay', kind: 'money', status: 'ambiguous', hasUndo: false })
     expect(effect!.intendedAt! <= effect!.startBy! && effect!.startBy! < effect!.until!).toBe(true)
     expect((await paying.resolve(seq, { decision: 'happened', value: new Date(5) as unknown })).outcome).toBe('requested')

@@ -6,7 +6,8 @@ import { simulatedWorkflows, drawProgram, misfit, type Program, type SimulatedSe
 import { ledgerRows } from '../../engine/ledger.ts'
 import type { RunEnd } from '../../engine/notice.ts'
 import { isStepwellError } from '../../errors.ts'
-import type { EntryKind } from '../../journal/entry.ts'
+import type { HostTimer } from '../../host.ts'
+import { type EntryKind, isTerminal } from '../../journal/entry.ts'
 import { exportRun } from '../../journal/export.ts'
 import { decodeRecord, isEnded } from '../../journal/record.ts'
 import { outcome } from '../../journal/summary.ts'
@@ -52,12 +53,21 @@ interface Script {
   /** Its device has lost it when nobody waited for it any more. */
   isGone: boolean
   status: string
+  /** Somebody who watches the run sees that it has ended, or is blocked. */
+  ring: () => void
 }
 
 /** More tasks than any schedule needs that comes to an end. */
 const CHAOS_TASKS = 3000
 const CALM_TASKS = 30_000
-const ASK_MS = 25_000
+/** Longer than an effect's timeout: what comes after that is a late outcome. */
+const ASK_MS = 50_000
+
+/** Whoever watches it would see a change: it has ended, or stands still. */
+function isNews(struck: readonly EntryKind[], { row }: Batch): boolean {
+  if (struck.some(isTerminal)) return true
+  return row !== undefined && struck.length === 0 && decodeRecord({ runId: '', inbox: 0, ...row }).status === 'blocked'
+}
 
 const networkFaults: ReadonlySet<Fault> = new Set<Fault>(['message dropped', 'message repeated', 'message delayed', 'messages reordered'])
 
@@ -69,6 +79,7 @@ export class Schedule implements DiskWatcher {
   readonly limits: Limits
   version: 1 | 2
   readonly #seed: number
+  readonly #drain: () => Promise<void>
   readonly #aim: Cell
   readonly #share: number
   readonly #reached = new Set<string>()
@@ -86,6 +97,7 @@ export class Schedule implements DiskWatcher {
 
   constructor(seed: number, drain: () => Promise<void>) {
     this.#seed = seed
+    this.#drain = drain
     this.world = new World(seed, drain)
     const { world } = this
     const { dice } = world
@@ -129,6 +141,7 @@ export class Schedule implements DiskWatcher {
     if (this.#isCalm || struck.length === 0) return undefined
     const { dice } = this.world
     const { fault: aim, kind, host: at } = this.#aim
+    if (kind === 'effect_not_called' && !this.#wasForwarded && host === at && struck.includes('effect_intended')) this.#forward(by)
     let fault: Fault | undefined
     if (!this.#wasHit && host === at && struck.includes(kind) && dice.chance(0.8)) {
       fault = aim
@@ -155,6 +168,13 @@ export class Schedule implements DiskWatcher {
     return fault
   }
 
+  /** Over the time by which a function may be called that was just intended. */
+  #forward({ clock, label }: Actor): void {
+    this.#wasForwarded = true
+    this.#tell(`${label}: the clock is set forward`)
+    this.world.post(this.world.platform, 0, () => { clock.offset += 60_000 })
+  }
+
   freeze(actor: Actor): void {
     const { world } = this
     actor.freeze()
@@ -171,6 +191,7 @@ export class Schedule implements DiskWatcher {
     const struck = kindsOf(batch)
     if (struck.length > 0) this.#tell(`${by.label} committed ${runId} ${struck.join(', ')}`)
     const script = this.#scripts.find((each) => each.runId === runId)
+    if (script !== undefined && isNews(struck, batch)) script.ring()
     const { action } = script ?? {}
     if (script !== undefined && action?.on !== undefined && struck.includes(action.on)) {
       script.action = undefined
@@ -187,6 +208,7 @@ export class Schedule implements DiskWatcher {
       script.isAcknowledged = false
       script.cancelled = false
       script.isGone = script.isOver
+      script.ring()
     }
   }
 
@@ -218,7 +240,7 @@ export class Schedule implements DiskWatcher {
     const workflow = i === 0 && kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
     return {
       runId: `run${i}`, host: i === 0 ? host : dice.pick(['edge', 'browser'] as const), workflow, program,
-      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isGone: false, status: '',
+      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isGone: false, status: '', ring: () => {},
     }
   }
 
@@ -228,7 +250,6 @@ export class Schedule implements DiskWatcher {
     const cancel = (undo: boolean): Ask => ({ ask: 'cancel', undo })
     const some = (): EntryKind => dice.pick(['run_started', 'step_completed', 'effect_intended', 'effect_completed', 'timer_set', 'attempt_failed'] as const)
     if (kind === 'cancel_requested' || kind === 'run_cancelled') return { on: dice.pick(['run_started', 'step_completed'] as const), ask: cancel(dice.chance(0.5)), follow: undefined }
-    if (kind === 'effect_not_called') return { on: 'effect_intended', ask: dice.chance(0.6) ? control({ kind: 'pause' }) : cancel(false), follow: control({ kind: 'resume' }) }
     if (kind === 'generation_started') {
       if (program.fails && dice.chance(0.5)) return { on: 'run_failed', ask: control({ kind: 'retry' }), follow: undefined }
       return { on: 'step_completed', ask: control({ kind: 'restart' }), follow: undefined }
@@ -316,14 +337,13 @@ export class Schedule implements DiskWatcher {
   /** Whoever started the run and waits for its end, and decides what only a person can. */
   async #play(script: Script): Promise<void> {
     const { dice } = this.world
-    for (let wait = 5000; ; wait = Math.min(3_600_000, wait * 2)) {
+    for (let wait = 60_000; ; wait = Math.min(6 * 3_600_000, wait * 2)) {
       if (!script.isAcknowledged) {
         const answer = await this.#insist(script, { ask: 'start', workflow: script.workflow, input: script.program, options: {} })
         if (answer !== undefined) this.checks.fail(`the start of ${script.runId} was refused: ${String(answer)}`)
         script.isAcknowledged = true
-        wait = 5000
       }
-      await this.#person.after(dice.between(wait / 2, wait))
+      await this.#bell(script, dice.between(wait / 2, wait))
       const view = await this.#insist(script, { ask: 'look' })
       if (isStepwellError(view)) {
         if (view.code === 'run_not_found' && !script.isAcknowledged) continue
@@ -338,11 +358,19 @@ export class Schedule implements DiskWatcher {
         return
       }
       if (blocked !== undefined) {
-        wait = Math.min(wait, 10_000)
+        wait = 5000
         await this.#decide(script, blocked)
       }
       if (status === 'paused' && this.#isCalm) await this.#insist(script, { ask: 'control', request: { kind: 'resume' } })
     }
+  }
+
+  async #bell(script: Script, ms: number): Promise<void> {
+    const rang = new Promise<void>((resolve) => { script.ring = resolve })
+    let timer: HostTimer | undefined
+    await Promise.race([rang, new Promise<void>((resolve) => { timer = this.#person.timer(ms, resolve) })])
+    timer?.cancel()
+    await this.#person.after(this.world.dice.below(2000))
   }
 
   async #decide(script: Script, { code, details }: NonNullable<Look['blocked']>): Promise<void> {
@@ -384,8 +412,9 @@ export class Schedule implements DiskWatcher {
       if (wrong !== undefined) checks.fail(`G2: the output of ${runId}: ${wrong}`)
     }
     if (record.status === 'failed') {
-      const left = (await ledgerRows(store)).filter(({ row: each }) => each.hasUndo && each.status === 'done')
-      void left
+      for await (const { row: effect } of ledgerRows(store)) {
+        if (effect.hasUndo && effect.status === 'done') checks.fail(`G21: ${runId} has failed, and ${effect.key} was not undone`)
+      }
     }
   }
 
@@ -395,7 +424,7 @@ export class Schedule implements DiskWatcher {
     const { workflow } = decodeRecord(store.read() as NonNullable<ReturnType<typeof store.read>>)
     const definition = simulatedWorkflows(2).find(({ name }) => name === workflow)
     if (definition === undefined) return 'its workflow is unknown'
-    const checked = await checkReplay(lines, definition, { limits: { ...this.limits } })
+    const checked = await checkReplay(lines, definition, { limits: { ...this.limits }, quiesce: this.#drain })
     return checked.ok ? undefined : `${checked.error.code}: ${checked.error.message}`
   }
 }
