@@ -6,8 +6,11 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createMemoryShelf } from '../../src/store/memory.ts'
 import { answeringLater } from '../contract/delivery.contract.ts'
-import { quiesce } from '../support/node.ts'
+import { exportRun } from '../../src/journal/export.ts'
+import { nodeRuns, quiesce } from '../support/node.ts'
+import { digestOf, HOST_SEEDS } from './hosts.ts'
 import { digestsOf } from './stores.ts'
+import { hostWorkload } from './workload.ts'
 
 const file = join(import.meta.dirname, 'digests.json')
 
@@ -25,4 +28,18 @@ test('G1: every workload gives the pinned journal, on a store that answers at on
 test('G1: and on a store that answers later (Node)', async () => {
   const { digests } = await digestsOf({ quiesce, open: (id) => answeringLater(createMemoryShelf().open(id)) })
   expect(digests).toEqual(JSON.parse(readFileSync(file, 'utf8')))
+}, 120_000)
+
+test('G8: the workload of the real hosts gives the pinned journal under the test host (Node)', async () => {
+  const pins = join(import.meta.dirname, 'hosts.json')
+  const runs = nodeRuns({ workflows: [hostWorkload] })
+  const digests: Record<string, string> = {}
+  for (const seed of HOST_SEEDS) {
+    const { id } = await runs.start(hostWorkload, seed as never)
+    await runs.settle(id)
+    digests[seed] = await digestOf(exportRun(await runs.store(id)))
+  }
+  if (process.env['DIFFERENTIAL_PIN'] === '1') writeFileSync(pins, `${JSON.stringify(digests, null, 1)}\n`)
+  expect(digests).toEqual(JSON.parse(readFileSync(pins, 'utf8')))
+  expect(Object.values(digests).filter((digest) => digest.endsWith('run_failed')).length).toBeGreaterThan(0)
 }, 120_000)

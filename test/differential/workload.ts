@@ -18,14 +18,18 @@ interface Lent {
   wait(ms: number): Promise<void>
 }
 
-const wait = (call: { services: object }, ms: number): Promise<void> => (call.services as Lent).wait(ms)
+const wait = async (call: { services: object }, ms: number): Promise<void> => (call.services as Partial<Lent>).wait?.(ms)
 
-function leaf(d: Draw): Part {
+/** On a real host time is real: no more than some milliseconds of it, and nothing runs beside anything, so that one order is the only one. */
+type On = 'test host' | 'host'
+
+function leaf(d: Draw, on: On): Part {
   const n = d(30)
+  const isReal = on === 'host'
   const name = d.pick(['a', 'b', 'c'])
   switch (d(13)) {
-    case 0: return async (ctx) => ctx.sleep(1 + n * 100)
-    case 1: return async (ctx) => [await ctx.random(), await ctx.uuid(), await ctx.now()]
+    case 0: return async (ctx) => ctx.sleep(isReal ? 1 + n : 1 + n * 100)
+    case 1: return async (ctx) => isReal ? (await ctx.uuid()).length : [await ctx.random(), await ctx.uuid(), await ctx.now()]
     case 2: {
       const value = randomValue(d, 3)
       return async (ctx) => ctx.step(name, () => value)
@@ -33,7 +37,7 @@ function leaf(d: Draw): Part {
     case 3: return async (ctx) => ctx.step(name, ({ attempt }) => {
       if (attempt <= n % 3) throw new Error('busy')
       return n
-    }, { retry: { limit: 2, delay: 1 + n * 50 } })
+    }, { retry: { limit: 2, delay: isReal ? 1 : 1 + n * 50 } })
     case 4: return async (ctx) => ctx.step(name, () => { throw new TypeError('no') }, { retry: { limit: n % 2, delay: 5 } }).catch((error: Error) => error)
     case 5: {
       const policy = d.pick(['fail', 'rerun', 'skip'] as const)
@@ -42,7 +46,7 @@ function leaf(d: Draw): Part {
         await wait(call, n * 7)
         if (call.attempt === 1 && n % 3 === 0) throw ambiguous(new Error('lost'))
         if (call.attempt === 1 && n % 5 === 0) throw new Error('refused')
-        return { n, key: call.idempotencyKey }
+        return { n, key: isReal ? '' : call.idempotencyKey }
       }, {
         kind: 'money', input: { n, name }, key, retry: { limit: 2, delay: 20 }, undo: () => {},
         ...(policy === 'skip' ? { onAmbiguous: 'skip', fallback: { n: -1, key: '' } } : { onAmbiguous: policy }),
@@ -57,7 +61,10 @@ function leaf(d: Draw): Part {
       state.set('sum', before + await memo(n, () => n))
       return before
     })
-    case 8: return async (ctx) => [await ctx.hasEffect('mail 1'), await ctx.recordEffect(`seen ${n % 3}`, 'ok', { n })]
+    case 8: return async (ctx) => {
+      const noted = [await ctx.hasEffect('mail 1'), await ctx.recordEffect(`seen ${n % 3}`, 'ok', { n })] as const
+      return isReal ? [noted[0], noted[1].replayed] : noted
+    }
     // Above the inline limit: a blob, whose reference is the entry's payload.
     case 9: return async (ctx) => ctx.step(name, () => 'blob '.repeat(14_000 + n))
     case 10: return async (ctx) => ctx.step(name, async (call) => {
@@ -72,17 +79,18 @@ function leaf(d: Draw): Part {
   }
 }
 
-function program(d: Draw, left: number): Part {
-  if (left <= 1) return leaf(d)
-  const parts = Array.from({ length: 2 + d(2) }, () => program(d, Math.floor(left / 2)))
+function program(d: Draw, left: number, on: On): Part {
+  if (left <= 1) return leaf(d, on)
+  const parts = Array.from({ length: 2 + d(2) }, () => program(d, Math.floor(left / 2), on))
   const branches = Object.fromEntries(parts.map((part, i) => [`b${i}`, part]))
-  switch (d(8)) {
+  switch (on === 'host' ? 6 + d(3) : d(8)) {
     case 0: return async (ctx) => ctx.all(branches)
     case 1: return async (ctx) => ctx.race(branches)
     case 2: return async (ctx) => ctx.any(branches).catch((error: Error) => error.name)
     case 3: return async (ctx) => Object.keys(await ctx.settled(branches))
     case 4: return async (ctx) => ctx.map('m', parts, { concurrency: 2 }, (c, part) => part(c as unknown as Ctx))
     case 5: return async (ctx) => Promise.all(parts.map((part, i) => ctx.scope(`s${i}`, (c) => part(c as unknown as Ctx))))
+    case 8: return async (ctx) => ctx.map('m', parts, { concurrency: 1 }, (c, part) => part(c as unknown as Ctx))
     default: return async (ctx) => {
       const values: unknown[] = []
       for (const part of parts) values.push(await part(ctx))
@@ -94,7 +102,7 @@ function program(d: Draw, left: number): Part {
 /** The workload of a seed; the same wherever it is made. One in six fails at its end, so that its undos run. */
 export function workload(seed: number): { readonly definition: AnyWorkflow; readonly input: unknown } {
   const d = draw(seed)
-  const body = program(d, 3 + d(10))
+  const body = program(d, 3 + d(10), 'test host')
   const fails = d.oneIn(6)
   const input = randomValue(d, 3)
   const definition = workflow({ name: 'differential', input: anything }, async (ctx) => {
@@ -104,3 +112,11 @@ export function workload(seed: number): { readonly definition: AnyWorkflow; read
   }) as unknown as AnyWorkflow
   return { definition, input }
 }
+
+/** The workload for real hosts: its input is the seed. Services are none: whoever waits is done at once. */
+export const hostWorkload: AnyWorkflow = workflow({ name: 'host-workload', input: anything }, async (ctx, seed) => {
+  const d = draw(seed as number)
+  const value = await program(d, 3 + d(10), 'host')(ctx as unknown as Ctx)
+  if (d.oneIn(6)) return ctx.fail('as it was told to')
+  return value
+}) as unknown as AnyWorkflow

@@ -4,6 +4,7 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { ambiguous, permanent, type RunEnd, services, workflow } from '../../src/index.ts'
 import { type Authorize, edge } from '../../worker/index.ts'
+import { hostWorkload } from '../differential/workload.ts'
 
 /** What the tests see and change of the world. Tests and objects share one isolate, and not always one module instance. */
 export interface World {
@@ -165,7 +166,7 @@ export const calling = workflow({ name: 'calling', input: z.object({ how: z.enum
   return value
 })
 
-export const workflows = [add, echo, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling] as const
+export const workflows = [add, echo, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling, hostWorkload] as const
 
 function makeShop(): { shop: Shop } {
   if (world.servicesError !== undefined) throw world.servicesError
