@@ -33,7 +33,7 @@ export async function fillEdge(scene: Scene, prefix: string, runs: number, fullM
   const began = Date.now()
   await scene.control(opening(700))
   const life = await scene.begin()
-  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: 200, timeoutMs: 2500 }))
+  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: 200, timeoutMs: 5000 }))
   const ids = await inParts(inputs, 8, (input) => start(life, input))
   const asked = async (): Promise<LedgerRequest[]> => requestsOf(await scene.requests(), prefix)
   while (new Set((await asked()).map(({ orderId }) => orderId)).size < runs) await pause(5)
@@ -75,7 +75,7 @@ export async function fillBrowser(scene: Flock, prefix: string, runs: number, fu
   // Before the origin's first write: Chromium remembers for half a minute how much space there is left.
   await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 3_000_000 })
   const tab = await scene.visit(browser)
-  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: 200, timeoutMs: 2500 }))
+  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: 200, timeoutMs: 5000 }))
   await flock(tab, 'startAll', inputs)
   const asked = async (): Promise<LedgerRequest[]> => requestsOf(await scene.upstream.requests(), prefix)
   await until(async () => new Set((await asked()).map(({ orderId }) => orderId)).size === runs)
