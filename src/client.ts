@@ -133,7 +133,7 @@ export interface Run<D> {
   cancel(options?: CancelOptions): Promise<CancelOutcome>
   /** Stops at the next delivery, until `resume`; survives restarts. What steps have under way is still recorded. */
   pause(): Promise<ControlOutcome>
-  /** A cancelled run does not go on. */
+  /** A cancelled run does not go on. A blocked one is looked at again: what has blocked it may be repaired. */
   resume(): Promise<ControlOutcome>
   /**
    * Begins the next generation: from the beginning, or from a call on. Effects that have happened are found and do not happen

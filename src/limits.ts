@@ -46,7 +46,10 @@ export interface Limits {
   readonly commitMs: number
   /** A wait no longer than this is spent in memory; a longer one parks the run. */
   readonly stayAwakeMs: number
-  /** While a run is `running`, its alarm is at most this far away (G29). */
+  /**
+   * While a run is `running`, its alarm is at most this far away (G29). In a browser also: a tab that holds a run and does not answer
+   * for so long has its run taken by another one.
+   */
   readonly recoveryMs: number
   /** Names that `ctx.patched` answers with true in one generation. */
   readonly patches: number

@@ -98,7 +98,7 @@ const PAGE = 1000
 /**
  * Opens the runs of `name` and goes on with all that are not ended: due timers first, then what was cut off in the middle.
  * Resolves when the database is open, not when they are done. In several tabs each run is driven by one of them; when that
- * tab goes, by another. Throws `store_unavailable`, `store_blocked`, `format_too_new`, `quota_exceeded`, `invalid_argument`.
+ * tab goes, by another, and when it freezes, after `limits.recoveryMs`. Throws `store_unavailable`, `store_blocked`, `format_too_new`, `quota_exceeded`, `invalid_argument`.
  */
 export async function browser<const W extends readonly AnyWorkflow[]>(
   options: BrowserOptions<W>,

@@ -351,7 +351,12 @@ export class Pass {
         }
       }
       cursor.shift()
-      const loser = entry.key === undefined ? undefined : this.outstanding.get(entry.key)
+      if (entry.key === undefined) {
+        // A cancel that came when the function had ended, and before its end was committed.
+        wind(this, this.init.live, entry, inlineValue(entry) as CancelPayload, undefined)
+        continue
+      }
+      const loser = this.outstanding.get(entry.key)
       if (loser?.step !== undefined) this.effects.history.delivered(loser, entry.kind, entry.seq)
     }
   }

@@ -31,7 +31,7 @@ const parts: Record<string, Part> = {
     const scene = await openScene('herd.wrangler.toml', { isLedgerLazy: true, isQuiet: true })
     try {
       const done = await herd(scene, {
-        prefix: `herd-${given}`, runs, kills: 24, seed: given, lives: [runs / 50, runs], timeoutMs: 15_000, sleepMs: [1000, 60_000], deadlineMs: 600_000, log,
+        prefix: `herd-${given}`, runs, kills: 24, seed: given, lives: [runs / 50, runs / 2], timeoutMs: 15_000, sleepMs: [1000, 60_000], deadlineMs: 1_200_000, log,
         upstream: { delayMs: { min: 20, max: 300, seed: given }, answerDelayMs: { min: 0, max: 300, seed: given + 1 } },
       })
       log(tellHerd(given, done))
@@ -61,7 +61,7 @@ const parts: Record<string, Part> = {
       }
       await browser.close()
       const done = await flockKills(scene, {
-        prefix: `flock-${given}`, runs: 50, kills: 12, seed: given, livesMs: [50, 2500], timeoutMs: 2500, sleepMs: [1000, 20_000], deadlineMs: 300_000, log,
+        prefix: `flock-${given}`, runs: 50, kills: 12, seed: given, livesMs: [50, 2500], timeoutMs: 5000, sleepMs: [1000, 40_000], deadlineMs: 300_000, log,
         upstream: { delayMs: { min: 20, max: 300, seed: given }, answerDelayMs: { min: 0, max: 300, seed: given + 1 } },
       })
       log(`${done.kills.length} kills of Chromium (seed ${given}) with 50 runs in two tabs; open requests at each: ${done.open.join(' ')}; ${done.requests} requests, ${done.decided} effects decided; ${done.seconds} s`)

@@ -182,6 +182,21 @@ export const kitCases: readonly { readonly title: string; readonly run: () => Pr
       equal(await run.result(), { id: 'c1', cents: 900 }, 'the result')
       equal(fakes.shop.asked, ['price tea', 'charge 900 true'], 'asked of the shop')
       equal(t.now(), Date.UTC(2026, 0, 31), 'the sleep ends when it would have')
+
+      // What was under way is not committed: the next process runs it again, and what the dead one still does reaches nobody.
+      const calls: number[] = []
+      const w = workflow({ name: 'w', input: z.any() }, (ctx) => ctx.step('slow', async ({ attempt }) => {
+        const call = calls.push(attempt)
+        await slow.delay('1 minute')
+        return call
+      }))
+      const slow: TestKit<AnyWorkflow> = testHost<AnyWorkflow>({ workflows: [w] })
+      const going = await slow.start(w, 0)
+      await slow.advance('30 seconds')
+      await slow.crash()
+      await slow.advance('30 seconds')
+      await going.expect({ status: 'running', never: ['slow'] })
+      equal([await going.result(), calls, slow.now()], [2, [1, 1], Date.UTC(2026, 0, 1) + 90_000], 'the second call')
     },
   },
   {

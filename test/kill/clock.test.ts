@@ -11,7 +11,7 @@ const SEED = 20261125
 test('G11, G12, G19: the clock of workerd is set forward and back in the middle of runs: times never decrease, timers fire once, no charge happens twice, all end', async () => {
   const scene = await openScene('herd.wrangler.toml')
   try {
-    const { wrongs, jumps, decided, seconds } = await setEdgeClock(scene, 'clock', 24, 6, SEED)
+    const { wrongs, jumps, decided, seconds } = await setEdgeClock(scene, 'clock', 16, 4, SEED)
     console.log(`edge, seed ${SEED}: set to ${jumps.join(', ')} ms; ${decided} effects decided; ${seconds} s`)
     expect(wrongs).toEqual([])
     expect(new Set(jumps.map(Math.sign)).size).toBe(2)
@@ -23,7 +23,7 @@ test('G11, G12, G19: the clock of workerd is set forward and back in the middle 
 test('G11, G12, G19: the clock of a tab is set forward and back in the middle of runs: times never decrease, timers fire once, no charge happens twice, all end', async () => {
   const scene = await openFlock()
   try {
-    const { wrongs, jumps, decided, seconds } = await setBrowserClock(scene, 'clock', 24, 6, SEED)
+    const { wrongs, jumps, decided, seconds } = await setBrowserClock(scene, 'clock', 16, 4, SEED)
     console.log(`browser, seed ${SEED}: set to ${jumps.join(', ')} ms; ${decided} effects decided; ${seconds} s`)
     expect(wrongs).toEqual([])
     expect(new Set(jumps.map(Math.sign)).size).toBe(2)

@@ -57,7 +57,7 @@ export async function setEdgeClock(scene: Scene, prefix: string, runs: number, j
   const began = Date.now()
   const draw = random(seed)
   await scene.control(upstream)
-  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: Math.round(200 + draw() * 2000), timeoutMs: 1500 }))
+  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: Math.round(200 + draw() * 2000), timeoutMs: 4000 }))
   const ids: string[] = []
   const made: number[] = []
   const asked = async (): Promise<LedgerRequest[]> => (await scene.requests()).filter(({ orderId, action }) => action !== null && orderId?.startsWith(`${prefix}-`) === true)
@@ -106,7 +106,7 @@ export async function setBrowserClock(scene: Flock, prefix: string, runs: number
   await scene.upstream.control(upstream)
   const browser = await scene.launch()
   const tab = await scene.visit(browser, settable)
-  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: Math.round(200 + draw() * 2000), timeoutMs: 1500 }))
+  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: Math.round(200 + draw() * 2000), timeoutMs: 4000 }))
   const asked = async (): Promise<LedgerRequest[]> => (await scene.upstream.requests()).filter(({ orderId, action }) => action !== null && orderId?.startsWith(`${prefix}-`) === true)
   const made: number[] = []
   const share = Math.ceil(runs / jumps)

@@ -189,10 +189,11 @@ export async function flockKills(scene: Flock, options: FlockOptions): Promise<F
   let tabs = [await scene.visit(browser), await scene.visit(browser)] as const
   // The start of a run that a kill cuts off is the same run's, by its id.
   await Promise.all(tabs.map((tab, n) => flock(tab, 'startAll', inputs.filter((_, i) => i % 2 === n))))
-  for (let i = 0; i < options.kills; i++) {
+  const areOver = async (): Promise<boolean> => (await flock(tabs[0], 'statuses')).every(({ status }) => isOver(status))
+  for (let i = 0; i < options.kills && !await areOver(); i++) {
     // Every other one while a request is open.
     const seen = (await mine()).length
-    if (i % 2 === 0) await until(async () => (await mine()).length > seen || (await flock(tabs[0], 'statuses')).every(({ status }) => isOver(status)))
+    if (i % 2 === 0) await until(async () => (await mine()).length > seen || await areOver(), deadlineMs)
     await sleep(between(livesMs))
     const from = Date.now()
     await browser.kill()
@@ -201,7 +202,7 @@ export async function flockKills(scene: Flock, options: FlockOptions): Promise<F
     tabs = [await scene.visit(browser), await scene.visit(browser)]
     log(`kill ${kills.length} of Chromium, ${Math.round((Date.now() - began) / 1000)} s`)
   }
-  await until(async () => (await flock(tabs[0], 'statuses')).every(({ status }) => isOver(status)), deadlineMs)
+  await until(areOver, deadlineMs)
   const requests = await mine()
   const byOrder = Map.groupBy(requests, ({ orderId }) => orderId)
   const wrongs: string[] = []

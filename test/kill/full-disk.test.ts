@@ -10,7 +10,7 @@ beforeAll(async () => { scene = await openScene('herd.wrangler.toml', { canFill:
 afterAll(async () => { await scene.close() }, 60_000)
 
 test('G5, G12: the disk of workerd is full in the middle of runs: a start is refused, nothing is called without a durable intent, and with space all complete', async () => {
-  const done = await fillEdge(scene, 'full', 6, 3000)
+  const done = await fillEdge(scene, 'full', 6, 2000)
   expect(done.wrongs).toEqual([])
   expect(done.refusal).toMatch(/^(503|507) /)
   expect(done.stopped).toBeGreaterThanOrEqual(1)
@@ -19,7 +19,7 @@ test('G5, G12: the disk of workerd is full in the middle of runs: a start is ref
 test('G5, G12: the browser has no space in the middle of runs: a start is quota_exceeded, nothing is called without a durable intent, and with space all complete', async () => {
   const site = await openFlock()
   try {
-    const done = await fillBrowser(site, 'quota', 6, 3000)
+    const done = await fillBrowser(site, 'quota', 6, 2000)
     expect(done.wrongs).toEqual([])
     expect(done.refusal).toContain('no more space')
     expect(done.stopped).toBeGreaterThanOrEqual(1)

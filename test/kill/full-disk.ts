@@ -33,7 +33,7 @@ export async function fillEdge(scene: Scene, prefix: string, runs: number, fullM
   const began = Date.now()
   await scene.control(opening(700))
   const life = await scene.begin()
-  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: 200, timeoutMs: 2500 }))
+  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: 200, timeoutMs: 5000 }))
   const ids = await inParts(inputs, 8, (input) => start(life, input))
   const asked = async (): Promise<LedgerRequest[]> => requestsOf(await scene.requests(), prefix)
   while (new Set((await asked()).map(({ orderId }) => orderId)).size < runs) await pause(5)
@@ -41,8 +41,8 @@ export async function fillEdge(scene: Scene, prefix: string, runs: number, fullM
   const from = Date.now()
   // The commit of a step that was done a moment before may be under way, and what it allows with it.
   const intended = new Set((await asked()).filter(({ action }) => action !== 'price').map(({ orderId }) => orderId))
-  // What is committed can still be read.
-  const isRead = (await fetch(new URL(`/v1/runs/${ids[0] ?? ''}`, life.url))).ok
+  // What is committed can still be read; an object that a failed write has just reset answers that it will be there again.
+  const isRead = [200, 503].includes((await fetch(new URL(`/v1/runs/${ids[0] ?? ''}`, life.url))).status)
   const refusal = await refused(life, { orderId: `${prefix}-refused`, sleepMs: 1, timeoutMs: 1000 })
   await pause(Math.max(0, from + fullMs - Date.now()))
   const to = Date.now()
@@ -75,7 +75,7 @@ export async function fillBrowser(scene: Flock, prefix: string, runs: number, fu
   // Before the origin's first write: Chromium remembers for half a minute how much space there is left.
   await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 3_000_000 })
   const tab = await scene.visit(browser)
-  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: 200, timeoutMs: 2500 }))
+  const inputs = Array.from({ length: runs }, (_, i): HerdInput => ({ orderId: `${prefix}-${i}`, sleepMs: 200, timeoutMs: 5000 }))
   await flock(tab, 'startAll', inputs)
   const asked = async (): Promise<LedgerRequest[]> => requestsOf(await scene.upstream.requests(), prefix)
   await until(async () => new Set((await asked()).map(({ orderId }) => orderId)).size === runs)
@@ -83,7 +83,7 @@ export async function fillBrowser(scene: Flock, prefix: string, runs: number, fu
   const from = Date.now()
   const intended = new Set((await asked()).filter(({ action }) => action !== 'price').map(({ orderId }) => orderId))
   const refusal = await flock(tab, 'start', `${prefix}-refused`, { orderId: `${prefix}-refused`, sleepMs: 1, timeoutMs: 1000 }).then((id) => `started ${id}`, (error: unknown) => String(error))
-  const isRead = (await flock(tab, 'status', `${prefix}-0`)).status === 'running'
+  const isRead = ['queued', 'running', 'waiting'].includes((await flock(tab, 'status', `${prefix}-0`)).status)
   await sleep(Math.max(0, from + fullMs - Date.now()))
   const to = Date.now()
   await session.send('Storage.overrideQuotaForOrigin', { origin })

@@ -8,7 +8,7 @@ import { type httpBank, limits as payLimits } from './pay.ts'
 export interface HerdInput {
   readonly orderId: string
   readonly sleepMs: number
-  /** Of each call. A successor of an effect waits so long: much longer than the upstream takes, so that its answers are final. */
+  /** Of each effect. A successor waits so long: much longer than the upstream takes, on a busy machine too, so that its answers are final. */
   readonly timeoutMs: number
 }
 
@@ -50,6 +50,6 @@ export const herd = workflow({ name: 'herd', input: any<HerdInput>(), services: 
     kind: 'custom', input: { orderId }, timeout: timeoutMs, retry, onAmbiguous: 'rerun',
   })
   await ctx.sleep(sleepMs)
-  const { shipmentId } = await ctx.step('ship', (call) => call.services.bank.post('ship', { orderId }, call) as unknown as Promise<{ shipmentId: string }>, { retry, timeout: timeoutMs })
+  const { shipmentId } = await ctx.step('ship', (call) => call.services.bank.post('ship', { orderId }, call) as unknown as Promise<{ shipmentId: string }>, { retry, timeout: '1 hour' })
   return { orderId, totalCents, chargeId, reservationId, shipmentId }
 })

@@ -168,10 +168,11 @@ export function wrongsOf({ input: { orderId }, status, output, journal }: HerdRu
     }
     if (action === 'charge' && acted !== 1) wrong(`charge acted ${acted} times`)
     if (acted < 1) wrong(`${action} never acted`)
-    // Every repetition needs a kill of its own: one that took effect before it came and after the request that it repeats.
+    // Every repetition needs a kill: one that took effect before it came and after the request that it repeats; or an attempt that has failed.
+    const failed = journal.some(({ kind, key }) => key === action && (kind === 'attempt_failed' || kind === 'effect_attempt_failed' || kind === 'effect_ambiguous'))
     for (const [i, again] of of.slice(1).entries()) {
       const first = of[i] as LedgerRequest
-      if (!kills.some(({ from, to }) => first.receivedAt <= to && from <= again.receivedAt)) wrong(`${action} was asked for at ${first.receivedAt} and ${again.receivedAt} with no kill between`)
+      if (!failed && !kills.some(({ from, to }) => first.receivedAt <= to && from <= again.receivedAt)) wrong(`${action} was asked for at ${first.receivedAt} and ${again.receivedAt} with no kill between`)
     }
     const result = output?.[action === 'charge' ? 'chargeId' : action === 'reserve' ? 'reservationId' : 'shipmentId']
     if (action !== 'price' && !of.some((request) => Object.values(request.result ?? {}).includes(result))) wrong(`${action} gave ${String(result)}, which nobody answered`)

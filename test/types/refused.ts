@@ -4,6 +4,7 @@ import { type Ctx, type Once, type Run, services, StepwellError, workflow, type 
 import { remote } from 'stepwell/client'
 import { browser } from 'stepwell/web'
 import { allowLocalhost, edge } from 'stepwell/worker'
+import { exploreCrashes, fakeServices, testHost } from 'stepwell/testing'
 import { z } from 'zod'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
@@ -265,3 +266,38 @@ new StepwellError('failed', 'x')
 new StepwellError('my_own_code', 'x')
 // A helper can take the ctx of any workflow that lends at least what it asks for.
 export const helper = (ctx: Ctx): Promise<number> => ctx.step('helped', () => 1)
+
+// --- fakes of the test kit
+
+interface Bank { pay(cents: number): Promise<string>; refund(id: string): Promise<void> }
+const banking = workflow({ name: 'banking', input: z.number(), services: services<{ edge: { bank: Bank }; browser: { screen: number }; any: { clock: () => number } }>() }, async () => 'paid')
+const whole = { bank: { pay: async (cents: number) => `${cents}`, refund: async () => {} }, screen: 1, clock: () => 5 }
+const lent = fakeServices(banking, whole)
+same<Equal<typeof lent, typeof whole>>()
+const kit = testHost({ workflows: [banking, free], services: whole })
+// Where every call that uses them is mocked, there are none.
+testHost({ workflows: [banking] })
+// @ts-expect-error a fake without a method
+fakeServices(banking, { ...whole, bank: { pay: async () => 'x' } })
+// @ts-expect-error a fake whose method gives something else
+testHost({ workflows: [banking], services: { ...whole, clock: () => 'noon' } })
+// @ts-expect-error a service is missing
+testHost({ workflows: [banking, free], services: { bank: whole.bank, clock: whole.clock } })
+// @ts-expect-error no such kind of call
+testHost({ workflows: [banking], mocks: { steps: {} } })
+const test = await kit.start(banking, 5)
+const made: string = await test.result()
+const twice: { twice: number } = await (await kit.start(free, 5)).result()
+// @ts-expect-error the input of this workflow
+await kit.start(banking, 'five')
+// @ts-expect-error a workflow that this host has not
+await kit.start(parsed, { cents: '5' })
+// @ts-expect-error no such status
+await test.expect({ status: 'done' })
+await exploreCrashes(banking, 5, { services: whole })
+await exploreCrashes(banking, 5, { outside: () => new Map<string, number>(), services: (outside, host) => ({ ...whole, clock: () => outside.size + host.now() }) })
+// @ts-expect-error a fake without a service
+await exploreCrashes(banking, 5, { services: { clock: whole.clock } })
+// @ts-expect-error the input of this workflow
+await exploreCrashes(banking, 'five')
+void [made, twice]

@@ -61,7 +61,7 @@ export class Checks {
       if (entry.host !== by.name) this.fail(`entry ${seq} of ${runId} names the host ${entry.host} and was written by ${by.label}`)
       if (last !== undefined && entry.at < last.at) this.fail(`G11: entry ${seq} of ${runId} is older than the one before it`)
       if (last !== undefined && isTerminal(last.kind) && entry.kind !== 'generation_started') this.fail(`${entry.kind} of ${runId} follows ${last.kind}`)
-      if (entry.kind === 'timer_fired' && by.now() < (entry.due ?? 0)) this.fail(`G19: ${entry.key} of ${runId} fired ${(entry.due ?? 0) - by.now()} ms early`)
+      if (entry.kind === 'timer_fired' && entry.at < (entry.due ?? 0)) this.fail(`G19: ${entry.key} of ${runId} fired ${(entry.due ?? 0) - entry.at} ms early`)
       this.#add(history, entry)
       if (entry.kind === 'effect_intended') this.#count((decode(entry.payload) as IntentPayload).idempotencyKey)
       if (entry.kind === 'undo_intended') this.#count(`undo ${runId} ${entry.key}`)
