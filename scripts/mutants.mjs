@@ -115,7 +115,21 @@ async function run(files, bail) {
       ...(files.some(isInBrowser) ? { CHROME_PATH: chromium() } : undefined),
     },
     stdio: ['ignore', 'pipe', 'pipe'],
+    // A group of its own: its workers hang with it, and go with it.
+    detached: true,
   })
+  const end = () => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    } catch {
+      // All of them have ended.
+    }
+  }
+  const interrupted = () => {
+    end()
+    process.exit(130)
+  }
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (part) => {
@@ -125,12 +139,14 @@ async function run(files, bail) {
   const timer = setTimeout(
     () => {
       isHung = true
-      child.kill('SIGKILL')
+      end()
     },
     bail ? LIMIT_MS : 10 * LIMIT_MS,
   )
   await new Promise((resolve) => child.on('close', resolve))
   clearTimeout(timer)
+  end()
+  process.off('SIGINT', interrupted).off('SIGTERM', interrupted)
   if (!existsSync(report)) return { failed: [], isWhole: false, isHung, output }
   /** @type {{ testResults: { name: string; status: string; message?: string; assertionResults: { status: string; fullName: string }[] }[] }} */
   const { testResults } = JSON.parse(readFileSync(report, 'utf8'))
