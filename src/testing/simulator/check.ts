@@ -19,6 +19,8 @@ class History {
   entries: Entry[] = []
   /** By generation and key. */
   readonly outcomes = new Map<string, number>()
+  /** What calls have an outcome, by the last word of their keys, in any generation; all of them once the run is wound up. */
+  readonly settled = new Set<string>()
   readonly due = new Map<string, number>()
   /** Without an outcome yet, by idempotency key. */
   readonly open = new Map<string, Intent>()
@@ -109,6 +111,12 @@ export class Checks {
     if (by.now() > intent.startBy) this.fail(`G12: effect ${key} of ${call.runId} was called ${by.now() - intent.startBy} ms after startBy`)
   }
 
+  /** The function of a run has got the outcome of a call for `item`. */
+  seen(runId: string, item: string): void {
+    const { settled } = this.#history(runId)
+    if (!settled.has(item)) this.fail(`G2: the function of ${runId} has seen what became of ${item}, and no entry says it`)
+  }
+
   /** What was done outside, of this run. `isExact`: no clock was moved forward while a request was on its way. */
   outside(runId: string, outside: Outside, isExact: boolean): void {
     const history = this.#history(runId)
@@ -148,6 +156,7 @@ export class Checks {
       case 'step_completed': case 'step_failed': case 'timer_fired': case 'effect_completed': case 'effect_failed':
         if (history.outcomes.has(call)) this.fail(`G2: ${key} has two outcomes in generation ${generation}: entries ${history.outcomes.get(call)} and ${seq}`)
         history.outcomes.set(call, seq)
+        history.settled.add(key.slice(key.lastIndexOf(' ') + 1))
         if (kind === 'timer_fired' && history.due.has(call) && history.due.get(call) !== entry.due) this.fail(`G19: ${key} fired by another time than the one that was stored`)
         history.open.delete(history.keys.get(key) ?? '')
         break

@@ -12,7 +12,6 @@ import type { Batch, CommitAnswer, Page, RunStore, Table } from '../../store/sto
 import { Disk } from './disk.ts'
 import type { Endpoint } from './network.ts'
 import { type Ask, look } from './object.ts'
-import { simulatedWorkflows } from './program.ts'
 import type { Schedule } from './schedule.ts'
 import { Actor, type Clock } from './world.ts'
 
@@ -132,7 +131,7 @@ class Tab extends Actor {
     const store = new TabStore(this, runId)
     switch (ask.ask) {
       case 'start': {
-        const definition = registry(simulatedWorkflows(this.#version)).get(ask.workflow)
+        const definition = registry(this.device.schedule.workflows(this.#version)).get(ask.workflow)
         if (definition === undefined) throw new StepwellError('not_registered', 'unknown')
         await startRun(store, this, schedule.limits, definition, ask.input, { ...ask.options, id: runId })
         break
@@ -209,7 +208,7 @@ class Tab extends Actor {
     const record = decodeRecord(row)
     const hasMessage = row.inbox > 0 && (await store.keys('inbox', { limit: 1 })).length > 0
     if (isEnded(record.status) && row.wakeAt === null && !hasMessage) return undefined
-    const definition = registry(simulatedWorkflows(this.#version)).get(record.workflow)
+    const definition = registry(this.device.schedule.workflows(this.#version)).get(record.workflow)
     if (definition === undefined || !knowsVersion(definition, record.version)) return LOOK_MS
     if (hasMessage || isMidDrive(record)) return 0
     if (isFresh && record.blocked?.curable === true) return 0
@@ -222,7 +221,7 @@ class Tab extends Actor {
     if (driver === undefined) {
       const { schedule, disk } = this.device
       driver = new Driver({
-        store, host: this, registry: registry(simulatedWorkflows(this.#version)), limits: schedule.limits, takesEpoch: true,
+        store, host: this, registry: registry(this.device.schedule.workflows(this.#version)), limits: schedule.limits, takesEpoch: true,
         services: schedule.services(this, runId, disk), onEnd: (end) => schedule.tell(this, end),
       })
       this.#drivers.set(runId, driver)

@@ -12,7 +12,6 @@ import { decodeRecord, isMidDrive, type RunRecord } from '../../journal/record.t
 import type { Batch, CommitAnswer, MaybePromise, Page, RunRow, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
 import type { Endpoint } from './network.ts'
-import { simulatedWorkflows } from './program.ts'
 import type { Schedule } from './schedule.ts'
 import { Actor, type Clock } from './world.ts'
 
@@ -127,7 +126,7 @@ class Instance {
     this.actor = new Actor(schedule.world, `object ${runId}`, 'edge', clock)
     this.store = new ObjectStore(this)
     this.#driver = new Driver({
-      store: this.store, host: this.actor, registry: registry(simulatedWorkflows(schedule.version)), limits: schedule.limits, takesEpoch: false,
+      store: this.store, host: this.actor, registry: registry(schedule.workflows(schedule.version)), limits: schedule.limits, takesEpoch: false,
       services: schedule.services(this.actor, runId, object.disk, object.disk), onEnd: (end) => schedule.tell(this.actor, end, object.disk),
     })
   }
@@ -136,7 +135,7 @@ class Instance {
     const { schedule, runId } = this.object
     switch (request.ask) {
       case 'start': {
-        const definition = registry(simulatedWorkflows(schedule.version)).get(request.workflow)
+        const definition = registry(schedule.workflows(schedule.version)).get(request.workflow)
         if (definition === undefined) throw new StepwellError('not_registered', 'unknown')
         await startRun(this.store, this.actor, schedule.limits, definition, request.input, { ...request.options, id: runId })
         this.#touch()

@@ -47,13 +47,28 @@ const anything: Schema = { '~standard': { version: 1, vendor: 'stepwell', valida
 /** Longer than a message that is delayed, so that an answer of a probe is final. */
 export const EFFECT_TIMEOUT_MS = 30_000
 
-async function interpret(ctx: Ctx, ops: readonly Op[], version: number): Promise<unknown[]> {
+/** Who interprets, and who watches. */
+interface Interpreter extends Watch {
+  readonly version: 1 | 2
+}
+
+export interface Watch {
+  /** The function has got the outcome of a call for this item. */
+  readonly seen?: (runId: string, item: string) => void
+  /** The function returns this. */
+  readonly returned?: (out: unknown) => void
+}
+
+async function interpret(ctx: Ctx, ops: readonly Op[], by: Interpreter): Promise<unknown[]> {
   const out: unknown[] = []
-  for (const op of ops) out.push(await one(ctx, op, version))
+  for (const op of ops) {
+    out.push(await one(ctx, op, by))
+    if (op.op === 'step' || op.op === 'effect') by.seen?.(ctx.info.runId, op.item)
+  }
   return out
 }
 
-async function one(ctx: Ctx, op: Op, version: number): Promise<unknown> {
+async function one(ctx: Ctx, op: Op, by: Interpreter): Promise<unknown> {
   switch (op.op) {
     case 'step': return step(ctx, op).catch(caught)
     case 'effect': return effect(ctx, op).catch(caught)
@@ -69,12 +84,12 @@ async function one(ctx: Ctx, op: Op, version: number): Promise<unknown> {
       for (let i = 0; i < op.links; i++) await undefined
       return null
     case 'patch':
-      if (version === 1 || !ctx.patched('two')) return null
+      if (by.version === 1 || !ctx.patched('two')) return null
       return ctx.step(`new ${op.item}`, (call) => {
         servicesOf(call).executed(call, 'step')
         return `new ${op.item}`
       })
-    case 'group': return group(ctx, op, version)
+    case 'group': return group(ctx, op, by)
   }
 }
 
@@ -122,23 +137,24 @@ function undo(call: AnyCall, item: string, refuse: number): Promise<unknown> {
   return servicesOf(call).ask({ key: call.idempotencyKey, act: 'undo', item, refuse })
 }
 
-async function group(ctx: Ctx, { how, parts }: Extract<Op, { op: 'group' }>, version: number): Promise<unknown> {
-  const branches = Object.fromEntries(parts.map((part, i) => [`b${i}`, (inner: Ctx) => interpret(inner, part, version)]))
+async function group(ctx: Ctx, { how, parts }: Extract<Op, { op: 'group' }>, by: Interpreter): Promise<unknown> {
+  const branches = Object.fromEntries(parts.map((part, i) => [`b${i}`, (inner: Ctx) => interpret(inner, part, by)]))
   switch (how) {
     case 'all': return ctx.all(branches)
     case 'race': return ctx.race(branches)
     case 'settled': return Object.keys(await ctx.settled(branches)).length
-    case 'map': return ctx.map('m', parts, { concurrency: 2 }, (inner, part) => interpret(inner as unknown as Ctx, part, version))
-    case 'scope': return ctx.scope('s', (inner) => interpret(inner, parts[0] ?? [], version))
-    case 'native': return Promise.all(parts.map((part) => interpret(ctx, part, version)))
+    case 'map': return ctx.map('m', parts, { concurrency: 2 }, (inner, part) => interpret(inner as unknown as Ctx, part, by))
+    case 'scope': return ctx.scope('s', (inner) => interpret(inner, parts[0] ?? [], by))
+    case 'native': return Promise.all(parts.map((part) => interpret(ctx, part, by)))
   }
 }
 
 /** The same names at two versions: what a deploy brings, and what rolling it back takes away. `deadline` ends after an hour. */
-export function simulatedWorkflows(version: 1 | 2): readonly AnyWorkflow[] {
+export function simulatedWorkflows(version: 1 | 2, watch: Watch = {}): readonly AnyWorkflow[] {
   const run = async (ctx: unknown, input: unknown): Promise<unknown> => {
     const { ops, fails } = input as Program
-    const out = await interpret(ctx as Ctx, ops, version)
+    const out = await interpret(ctx as Ctx, ops, { ...watch, version })
+    watch.returned?.(out)
     if (fails) throw new Error('the program fails')
     return out
   }

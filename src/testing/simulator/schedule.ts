@@ -11,6 +11,7 @@ import { type EntryKind, isTerminal } from '../../journal/entry.ts'
 import { exportRun } from '../../journal/export.ts'
 import { decodeRecord, isEnded } from '../../journal/record.ts'
 import { outcome } from '../../journal/summary.ts'
+import type { AnyWorkflow } from '../../define.ts'
 import { limits, type Limits } from '../../limits.ts'
 import type { Batch } from '../../store/store.ts'
 import { checkReplay } from '../check-replay.ts'
@@ -104,7 +105,8 @@ export class Schedule implements DiskWatcher {
     const { world } = this
     const { dice } = world
     // Each seed aims at one cell, so that all of them are reached; the rest is chance.
-    this.#aim = cells[seed % cells.length] as Cell
+    // In strides, so that few seeds reach both hosts and all kinds.
+    this.#aim = cells[(seed * 397) % cells.length] as Cell
     this.#share = dice.pick([0, 0.02, 0.06])
     this.version = this.#aim.fault === 'roll back' || this.#aim.kind === 'patch_applied' ? 2 : this.#aim.fault === 'deploy' ? 1 : dice.pick([1, 2] as const)
     const sound: Clock = { offset: 0, rate: 1 }
@@ -213,6 +215,11 @@ export class Schedule implements DiskWatcher {
       script.isGone = script.isOver
       script.ring()
     }
+  }
+
+  /** The workflows of one deploy, whose functions are watched. */
+  workflows(version: 1 | 2): readonly AnyWorkflow[] {
+    return simulatedWorkflows(version, { seen: (runId, item) => { this.checks.seen(runId, item) } })
   }
 
   services(actor: Actor, runId: string, disk: Disk, gate?: Gate): SimulatedServices {
@@ -406,8 +413,6 @@ export class Schedule implements DiskWatcher {
     checks.outside(runId, this.outside, !this.#wasForwarded)
     const told = this.outside.ledger.some((request) => request.act === 'tell' && request.runId === runId && request.key === `${record.generation} ${record.status}`)
     if (!told) checks.fail(`G24: nobody was told that ${runId} is ${record.status}`)
-    const definition = simulatedWorkflows(2).find(({ name }) => name === script.workflow)
-    if (definition === undefined) return
     const replayed = await this.#replay(store)
     if (replayed !== undefined) checks.fail(`G8: ${runId} does not replay: ${replayed}`)
     if (record.status === 'completed') {
@@ -424,10 +429,16 @@ export class Schedule implements DiskWatcher {
   async #replay(store: ReturnType<Disk['open']>): Promise<string | undefined> {
     const lines: string[] = []
     for await (const line of exportRun(store)) lines.push(line)
-    const { workflow } = decodeRecord(store.read() as NonNullable<ReturnType<typeof store.read>>)
-    const definition = simulatedWorkflows(2).find(({ name }) => name === workflow)
+    const record = decodeRecord(store.read() as NonNullable<ReturnType<typeof store.read>>)
+    let returned: unknown
+    const definition = simulatedWorkflows(2, { returned: (out) => { returned = out } }).find(({ name }) => name === record.workflow)
     if (definition === undefined) return 'its workflow is unknown'
     const checked = await checkReplay(lines, definition, { limits: { ...this.limits }, quiesce: this.#drain })
-    return checked.ok ? undefined : `${checked.error.code}: ${checked.error.message}`
+    if (!checked.ok) return `${checked.error.code}: ${checked.error.message}`
+    const { status } = record
+    if (status !== 'completed') return undefined
+    const { output } = await outcome(store, record) as { readonly output?: unknown }
+    // Entries of more than one generation: what the last one gave is what the replay gave last.
+    return JSON.stringify(returned) === JSON.stringify(output) ? undefined : `it gave ${JSON.stringify(output)}, and on replay ${JSON.stringify(returned)}`
   }
 }
