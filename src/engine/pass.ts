@@ -328,6 +328,7 @@ export class Pass {
       throw divergence(note, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
     }
     this.effects.history.check()
+    this.init.live.patches.check(this)
     this.#isLive = true
     return this.init.live.step(this)
   }
@@ -372,6 +373,7 @@ export class Pass {
         this.effects.history.note(entry)
         continue
       }
+      if (entry.kind === 'patch_applied') this.init.live.patches.expect(entry)
       if (entry.key === undefined) continue
       const call = this.outstanding.get(entry.key)
       if (call === undefined || !applyNote(call, entry, this.init.generation)) this.#notes.set(entry.key, entry)

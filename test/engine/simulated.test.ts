@@ -147,6 +147,27 @@ test('G9, G15: what an attempt of the generation before reports before this one 
   expect(calls).toBe(2)
 })
 
+test('G9: code without a patch that the history has does not go on where code with it was', async () => {
+  const make = (isNew: boolean) => workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1)
+    if (isNew && ctx.patched('check first')) await ctx.step('check', () => wait.promise)
+    await ctx.step('b', () => 2)
+  })
+  const wait = gate()
+  const world = new World()
+  const first = world.boot(make(true))
+  await first.runs.start(make(true), 0, { id: ID })
+  await first.begin()
+  expect(world.kinds().at(-1)).toBe('patch_applied')
+  await first.crash()
+  // A tab that is still on the older code takes over.
+  const older = world.boot(make(false))
+  expect(await older.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'divergence', message: expect.stringContaining('ctx.patched("check first") was never asked') } })
+  expect(world.kinds()).not.toContain('step_completed b')
+  wait.open()
+  expect(await world.boot(make(true)).runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+})
+
 test('G11: a clock that is set back between a cancel and the end of the run: no entry is older than the one before it', async () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => {
     try {

@@ -11,4 +11,5 @@ export const found: readonly (readonly [seed: number, what: string])[] = [
   [2582, 'a clock set back between a cancel and the end: an entry older than the one before it'],
   [500279, 'a cancel behind the end of a function that undoes was lost in a crash between the two'],
   [502361, 'the same, of a function that had completed'],
+  [1739, 'a tab with older code took over where newer code had applied a patch, and went on without it'],
 ]
