@@ -48,6 +48,16 @@ export interface ReplayOptions {
 export async function checkReplay(lines: AsyncIterable<string> | Iterable<string>, workflow: AnyWorkflow, options: ReplayOptions = {}): Promise<ReplayCheck> {
   try {
     const { store, record, last } = await load(lines)
+    return await checkStored(store, record, last, workflow, options)
+  } catch (error) {
+    if (isStepwellError(error) && error.code !== 'internal') return { ok: false, error }
+    throw error
+  }
+}
+
+/** The same of a store in memory, whose record and last entry are known. Writes nothing. */
+export async function checkStored(store: MemoryRunStore, record: RunRecord, last: Entry, workflow: AnyWorkflow, options: ReplayOptions): Promise<ReplayCheck> {
+  try {
     const wrong = misfit(workflow, record, store.runId)
     if (wrong !== undefined) return { ok: false, error: wrong }
     const limits = limitsOf(options.limits)

@@ -1,13 +1,13 @@
 // A device with a browser: tabs that share one database and its locks, and that come and go. The adapter itself (web/) runs in
 // Chromium in its own tests.
 
-import { knowsVersion, registry } from '../../define.ts'
-import { requestCancel } from '../../engine/cancel.ts'
+import { knowsVersion } from '../../define.ts'
+import { cancelOutcome, requestCancel } from '../../engine/cancel.ts'
 import { requestControl } from '../../engine/control.ts'
 import { Driver } from '../../engine/drive.ts'
 import { startRun } from '../../engine/start.ts'
 import { StepwellError } from '../../errors.ts'
-import { decodeRecord, isEnded, isMidDrive } from '../../journal/record.ts'
+import { isEnded, isMidDrive } from '../../journal/record.ts'
 import type { Batch, CommitAnswer, Page, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
 import type { Endpoint } from './network.ts'
@@ -131,20 +131,22 @@ class Tab extends Actor {
     const store = new TabStore(this, runId)
     switch (ask.ask) {
       case 'start': {
-        const definition = registry(this.device.schedule.workflows(this.#version)).get(ask.workflow)
+        const definition = this.device.schedule.workflows(this.#version).get(ask.workflow)
         if (definition === undefined) throw new StepwellError('not_registered', 'unknown')
         await startRun(store, this, schedule.limits, definition, ask.input, { ...ask.options, id: runId })
         break
       }
       case 'look': {
-        const view = look(await store.read())
+        await store.read()
+        const view = look(this.device.disk.record(runId))
         this.keep(runId)
         return view
       }
       case 'cancel': {
-        const outcome = await requestCancel(store, this.now(), { undo: ask.undo })
+        await requestCancel(store, this.now(), { undo: ask.undo })
         this.#poke(runId)
-        return outcome
+        // It may have ended while the message was on its way.
+        return cancelOutcome(store)
       }
       case 'control': {
         const outcome = await requestControl(store, this.now(), ask.request, 'person')
@@ -205,10 +207,11 @@ class Tab extends Actor {
   async #look(store: RunStore, isFresh: boolean): Promise<number | undefined> {
     const row = await store.read()
     if (row === undefined) return undefined
-    const record = decodeRecord(row)
+    const record = this.device.disk.record(store.runId)
+    if (record === undefined) return undefined
     const hasMessage = row.inbox > 0 && (await store.keys('inbox', { limit: 1 })).length > 0
     if (isEnded(record.status) && row.wakeAt === null && !hasMessage) return undefined
-    const definition = registry(this.device.schedule.workflows(this.#version)).get(record.workflow)
+    const definition = this.device.schedule.workflows(this.#version).get(record.workflow)
     if (definition === undefined || !knowsVersion(definition, record.version)) return LOOK_MS
     if (hasMessage || isMidDrive(record)) return 0
     if (isFresh && record.blocked?.curable === true) return 0
@@ -221,7 +224,7 @@ class Tab extends Actor {
     if (driver === undefined) {
       const { schedule, disk } = this.device
       driver = new Driver({
-        store, host: this, registry: registry(this.device.schedule.workflows(this.#version)), limits: schedule.limits, takesEpoch: true,
+        store, host: this, registry: this.device.schedule.workflows(this.#version), limits: schedule.limits, takesEpoch: true,
         services: schedule.services(this, runId, disk), onEnd: (end) => schedule.tell(this, end),
       })
       this.#drivers.set(runId, driver)
@@ -279,7 +282,7 @@ class TabStore implements RunStore {
     const write = (): CommitAnswer => {
       const answer = disk.commit(this.runId, batch, tab)
       if (batch.durability === 'strict') disk.flush()
-      else world.post(world.platform, world.dice.between(100, 5000), () => { disk.flush() })
+      else disk.flushSoon(world, world.dice.between(100, 5000))
       return answer
     }
     return new Promise((resolve, reject) => {

@@ -2,7 +2,8 @@
 
 import { createMemoryShelf, type MemoryRunStore, type MemoryShelf } from '../../store/memory.ts'
 import type { Batch, CommitAnswer } from '../../store/store.ts'
-import type { Actor } from './world.ts'
+import { decodeRecord, type RunRecord } from '../../journal/record.ts'
+import type { Actor, World } from './world.ts'
 
 interface Write {
   readonly runId: string
@@ -22,6 +23,9 @@ export class Disk {
   /** How many entries of a run would survive. */
   #entries = new Map<string, number>()
   #waiting: (() => void)[] = []
+  /** Run rows, decoded, until they change. */
+  #records = new Map<string, RunRecord | undefined>()
+  #isFlushDue = false
   #watcher: DiskWatcher
 
   constructor(watcher: DiskWatcher) {
@@ -40,8 +44,28 @@ export class Disk {
     const answer = this.open(runId).commit(batch)
     if (answer.kind !== 'committed') return answer
     this.#writes.push({ runId, batch })
+    if (batch.row !== undefined || batch.wakeBy !== undefined || batch.post !== undefined) this.#records.delete(runId)
     this.#watcher.committed(runId, batch, by)
     return answer
+  }
+
+  /** What the run's row says; undefined: there is none. */
+  record(runId: string): RunRecord | undefined {
+    if (this.#records.has(runId)) return this.#records.get(runId)
+    const row = this.open(runId).read()
+    const record = row === undefined ? undefined : decodeRecord(row)
+    this.#records.set(runId, record)
+    return record
+  }
+
+  /** The platform flushes by itself, some time after a write. */
+  flushSoon(world: World, ms: number): void {
+    if (this.#isFlushDue) return
+    this.#isFlushDue = true
+    world.post(world.platform, ms, () => {
+      this.#isFlushDue = false
+      this.flush()
+    })
   }
 
   get isDurable(): boolean {
@@ -93,6 +117,7 @@ export class Disk {
     this.#writes = writes
     this.#durable = 0
     this.#entries.clear()
+    this.#records.clear()
     this.#waiting = []
     for (const { runId, batch } of writes) this.open(runId).commit(batch)
     this.flush()

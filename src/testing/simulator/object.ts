@@ -2,14 +2,13 @@
 // that may replace the instance at any moment. The adapter itself (worker/) runs in workerd in its own tests.
 
 import type { StartOptions, ControlRequest } from '../../client.ts'
-import { registry } from '../../define.ts'
-import { requestCancel } from '../../engine/cancel.ts'
+import { cancelOutcome, requestCancel } from '../../engine/cancel.ts'
 import { requestControl } from '../../engine/control.ts'
 import { type DriveEnd, Driver } from '../../engine/drive.ts'
 import { startRun } from '../../engine/start.ts'
 import { StepwellError } from '../../errors.ts'
-import { decodeRecord, isMidDrive, type RunRecord } from '../../journal/record.ts'
-import type { Batch, CommitAnswer, MaybePromise, Page, RunRow, RunStore, Table } from '../../store/store.ts'
+import { isMidDrive, type RunRecord } from '../../journal/record.ts'
+import type { Batch, CommitAnswer, MaybePromise, Page, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
 import type { Endpoint } from './network.ts'
 import type { Schedule } from './schedule.ts'
@@ -25,10 +24,9 @@ export type Ask =
 /** What somebody sees who looks at a run. */
 export type Look = Pick<RunRecord, 'status' | 'blocked'>
 
-export function look(row: RunRow | undefined): Look {
-  if (row === undefined) throw new StepwellError('run_not_found', 'there is no such run')
-  const { status, blocked } = decodeRecord(row)
-  return { status, blocked }
+export function look(record: RunRecord | undefined): Look {
+  if (record === undefined) throw new StepwellError('run_not_found', 'there is no such run')
+  return { status: record.status, blocked: record.blocked }
 }
 
 export class SimulatedObject implements Endpoint {
@@ -126,7 +124,7 @@ class Instance {
     this.actor = new Actor(schedule.world, `object ${runId}`, 'edge', clock)
     this.store = new ObjectStore(this)
     this.#driver = new Driver({
-      store: this.store, host: this.actor, registry: registry(schedule.workflows(schedule.version)), limits: schedule.limits, takesEpoch: false,
+      store: this.store, host: this.actor, registry: schedule.workflows(schedule.version), limits: schedule.limits, takesEpoch: false,
       services: schedule.services(this.actor, runId, object.disk, object.disk), onEnd: (end) => schedule.tell(this.actor, end, object.disk),
     })
   }
@@ -135,7 +133,7 @@ class Instance {
     const { schedule, runId } = this.object
     switch (request.ask) {
       case 'start': {
-        const definition = registry(schedule.workflows(schedule.version)).get(request.workflow)
+        const definition = schedule.workflows(schedule.version).get(request.workflow)
         if (definition === undefined) throw new StepwellError('not_registered', 'unknown')
         await startRun(this.store, this.actor, schedule.limits, definition, request.input, { ...request.options, id: runId })
         this.#touch()
@@ -143,12 +141,13 @@ class Instance {
       }
       case 'look': {
         this.#touch()
-        return look(await this.store.read())
+        return look(this.object.disk.record(this.object.runId))
       }
       case 'cancel': {
-        const outcome = await requestCancel(this.store, this.actor.now(), { undo: request.undo })
+        await requestCancel(this.store, this.actor.now(), { undo: request.undo })
         this.#poke()
-        return outcome
+        // It may have ended while the message was on its way.
+        return cancelOutcome(this.store)
       }
       case 'control': {
         const outcome = await requestControl(this.store, this.actor.now(), request.request, 'person')
@@ -177,7 +176,7 @@ class Instance {
   #isDue(): boolean {
     const row = this.store.read()
     if (row === undefined || row instanceof Promise) return false
-    const record = decodeRecord(row)
+    const record = this.object.disk.record(this.object.runId) as RunRecord
     if (isMidDrive(record)) return true
     if (row.wakeAt !== null && row.wakeAt <= this.actor.now()) return true
     if (record.blocked?.curable === true && !this.#wasUnblocked) {
@@ -241,7 +240,7 @@ class ObjectStore implements RunStore {
       if (answer.kind !== 'committed') return answer
       const wakeAt = disk.open(this.runId).read()?.wakeAt
       if ((batch.row !== undefined || batch.wakeBy !== undefined) && wakeAt != null) object.arm(wakeAt)
-      schedule.world.post(schedule.world.platform, schedule.world.dice.below(10), () => { disk.flush() })
+      disk.flushSoon(schedule.world, schedule.world.dice.below(10))
       return answer
     }
     switch (fault) {

@@ -195,8 +195,8 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
       default: return stepOp({ fails: dice.between(1, 3), retries: 3 })
     }
   }
-  const ops: Op[] = Array.from({ length: dice.between(1, 3) }, leaf)
-  if (dice.chance(0.4)) {
+  const ops: Op[] = Array.from({ length: dice.between(1, 2) }, leaf)
+  if (dice.chance(0.3)) {
     ops.push({
       op: 'group', how: dice.pick(['all', 'race', 'settled', 'map', 'scope', 'native'] as const),
       parts: Array.from({ length: dice.between(2, 3) }, () => Array.from({ length: dice.between(1, 2) }, leaf)),
@@ -220,7 +220,7 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
     case 'effect_intended': case 'effect_not_called': case 'effect_completed': ops.push(effectOp()); break
     default: break
   }
-  if (dice.chance(0.3)) ops.push({ op: 'patch', item: item() })
+  if (dice.chance(0.2)) ops.push({ op: 'patch', item: item() })
   // Entries enough that the schedule counts, with something behind what was aimed at.
   while (ops.length < 5) ops.push(stepOp({ counts: true, fails: 0 }))
   ops.push(stepOp({ isRemote: true, fails: 0 }))

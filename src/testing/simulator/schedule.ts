@@ -8,13 +8,12 @@ import type { RunEnd } from '../../engine/notice.ts'
 import { isStepwellError } from '../../errors.ts'
 import type { HostTimer } from '../../host.ts'
 import { type EntryKind, isTerminal } from '../../journal/entry.ts'
-import { exportRun } from '../../journal/export.ts'
 import { decodeRecord, isEnded } from '../../journal/record.ts'
 import { outcome } from '../../journal/summary.ts'
-import type { AnyWorkflow } from '../../define.ts'
+import { type Registry, registry } from '../../define.ts'
 import { limits, type Limits } from '../../limits.ts'
 import type { Batch } from '../../store/store.ts'
-import { checkReplay } from '../check-replay.ts'
+import { checkStored } from '../check-replay.ts'
 import { Checks } from './check.ts'
 import { Device } from './device.ts'
 import type { Disk, DiskWatcher } from './disk.ts'
@@ -91,6 +90,7 @@ export class Schedule implements DiskWatcher {
   readonly #objects = new Map<string, SimulatedObject>()
   readonly #device: Device
   readonly #scripts: Script[] = []
+  readonly #registries = new Map<1 | 2, Registry>()
   #requests = 0
   #faults = 0
   #isCalm = false
@@ -117,7 +117,7 @@ export class Schedule implements DiskWatcher {
     this.network.faultShare = dice.pick([0, 0.01, 0.05])
     this.outside = new Outside(world, new Actor(world, 'outside', 'test', sound), dice.chance(0.5))
     this.#device = new Device(this, { offset: dice.between(-5000, 5000), rate: dice.pick([1, 1.0001, 0.9999]) })
-    const runs = dice.pick([1, 1, 2])
+    const runs = dice.pick([1, 1, 1, 2])
     for (let i = 0; i < runs; i++) this.#scripts.push(this.#draw(i))
   }
 
@@ -218,8 +218,13 @@ export class Schedule implements DiskWatcher {
   }
 
   /** The workflows of one deploy, whose functions are watched. */
-  workflows(version: 1 | 2): readonly AnyWorkflow[] {
-    return simulatedWorkflows(version, { seen: (runId, item) => { this.checks.seen(runId, item) } })
+  workflows(version: 1 | 2): Registry {
+    let known = this.#registries.get(version)
+    if (known === undefined) {
+      known = registry(simulatedWorkflows(version, { seen: (runId, item) => { this.checks.seen(runId, item) } }))
+      this.#registries.set(version, known)
+    }
+    return known
   }
 
   services(actor: Actor, runId: string, disk: Disk, gate?: Gate): SimulatedServices {
@@ -362,8 +367,8 @@ export class Schedule implements DiskWatcher {
       }
       const { status, blocked } = view as Look
       script.status = status
-      const row = this.#diskOf(script.runId).open(script.runId).read()
-      if (row !== undefined && isEnded(status) && row.wakeAt === null && decodeRecord(row).status === status && script.acts === 0) {
+      const disk = this.#diskOf(script.runId)
+      if (isEnded(status) && disk.record(script.runId)?.status === status && disk.open(script.runId).read()?.wakeAt === null && script.acts === 0) {
         script.isOver = true
         return
       }
@@ -427,13 +432,13 @@ export class Schedule implements DiskWatcher {
   }
 
   async #replay(store: ReturnType<Disk['open']>): Promise<string | undefined> {
-    const lines: string[] = []
-    for await (const line of exportRun(store)) lines.push(line)
-    const record = decodeRecord(store.read() as NonNullable<ReturnType<typeof store.read>>)
+    const record = this.#diskOf(store.runId).record(store.runId)
+    const last = this.checks.entries(store.runId).at(-1)
+    if (record === undefined || last === undefined) return 'there is nothing to replay'
     let returned: unknown
     const definition = simulatedWorkflows(2, { returned: (out) => { returned = out } }).find(({ name }) => name === record.workflow)
     if (definition === undefined) return 'its workflow is unknown'
-    const checked = await checkReplay(lines, definition, { limits: { ...this.limits }, quiesce: this.#drain })
+    const checked = await checkStored(store, record, last, definition, { limits: { ...this.limits }, quiesce: this.#drain })
     if (!checked.ok) return `${checked.error.code}: ${checked.error.message}`
     const { status } = record
     if (status !== 'completed') return undefined
