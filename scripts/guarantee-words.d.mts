@@ -11,3 +11,4 @@ export const guarantees: Readonly<Record<string, Words>>
 export const ends: readonly (readonly [what: string, text: string])[]
 export const bugs: readonly (readonly [by: string, what: string, test: string])[]
 export const figures: readonly (readonly [name: string, what: string])[]
+export const compared: readonly (readonly [what: string, text: string])[]

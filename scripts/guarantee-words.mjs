@@ -200,6 +200,13 @@ export const ends = [
   ['Two hosts', 'A run stays where it was started: moving it between browser and edge is not built yet.'],
 ]
 
+/** What is compared between stores, hosts and another engine, and what is left out of it. @type {typeof import('./guarantee-words.mjs').compared} */
+export const compared = [
+  ['Stores', 'One seeded workload (steps, retries, effects, timers, branches, state, undo, failures, values of every kind, blobs) gives the same journal and the same rows on memory, SQLite in workerd and IndexedDB in Chromium, byte for byte, under one virtual clock and one seed. Left out: `prompt` (a store that answers at once lets a lone outcome be delivered at the fixed turn, one that answers later at quiescence), and the hash that covers it (`test/differential/journal.ts`).'],
+  ['Hosts', 'A real Durable Object, a real browser host and the test host give the same journal of a sequential workload. Left out besides: host, times and due times (the clock is real, the delay of a retry is drawn), and the payloads that hold drawn seeds, keys and times: `run_started`, `effect_intended`, `effect_noted` (`test/differential/hosts.ts`).'],
+  ['Cloudflare Workflows', 'Small workflows (values, retries until success and to the last, final errors, failures, time-outs, sleeps, parallel steps) end the same on both in one workerd, with as many calls of each function. Left out, because the two differ by design: `Promise.race` over steps, texts of errors, names of equal calls, values that only one carries, effects and what belongs to them (`test/differential/cloudflare.test.ts`).'],
+]
+
 /** What campaigns and fuzzing have found, each with the test that keeps it away. @type {typeof import('./guarantee-words.mjs').bugs} */
 export const bugs = [
   ['fuzzing of the import', '`checkReplay` rejected with a `TypeError` for an export whose record had fields of another type', 'test/journal/import.test.ts'],

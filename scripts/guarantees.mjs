@@ -4,7 +4,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
-import { bugs, ends, figures, guarantees } from './guarantee-words.mjs'
+import { bugs, compared, ends, figures, guarantees } from './guarantee-words.mjs'
 import { root } from './setup.mjs'
 
 const figuresFile = join(root, 'docs/campaign.json')
@@ -65,6 +65,8 @@ export function page() {
     if (broken.length > 0) lines.push(`**Mutants.** ${broken.map((mutant) => mutant.replace(/^g\d+-/, '').replaceAll('-', ' ')).join('; ')}`, '')
   }
   lines.push(
+    '## The same everywhere', '',
+    ...compared.map(([what, text]) => `- **${what}.** ${text}`), '',
     '## What was tried', '',
     'Tests run a slice of this each time; `npm run campaign` goes on for as long as it is told, and `npm run mutants` breaks each guarantee on purpose',
     'and expects a test to notice. Figures as the programs printed them:', '',

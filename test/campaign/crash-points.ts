@@ -27,6 +27,7 @@ await part([{
         })
         add('crashPoints.workflows', 1)
         add('crashPoints.explored', counts.schedules)
+        add('crashPoints.quietPoints', counts.quiets)
         add('crashPoints.crashes', counts.crashes)
         add('crashPoints.lostAnswers', counts.lost)
         add('crashPoints.calls', counts.executions)

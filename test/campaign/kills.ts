@@ -31,7 +31,7 @@ const parts: Record<string, Part> = {
     const scene = await openScene('herd.wrangler.toml', { isLedgerLazy: true, isQuiet: true })
     try {
       const done = await herd(scene, {
-        prefix: `herd-${given}`, runs, kills: 24, seed: given, lives: [runs / 50, runs / 2], timeoutMs: 15_000, sleepMs: [1000, 60_000], deadlineMs: 1_200_000, log,
+        prefix: `herd-${given}`, runs, kills: 24, seed: given, lives: [runs / 50, runs / 2], timeoutMs: 15_000, sleepMs: [1000, 60_000], deadlineMs: 1_200_000, recoveryMs: 15_000, log,
         upstream: { delayMs: { min: 20, max: 300, seed: given }, answerDelayMs: { min: 0, max: 300, seed: given + 1 } },
       })
       log(tellHerd(given, done))

@@ -43,10 +43,12 @@ function leaf(d: Draw, on: On): Part {
       const policy = d.pick(['fail', 'rerun', 'skip'] as const)
       const key = String(d(1e6))
       return async (ctx) => ctx.effect(name, async (call) => {
+        // Read at once, as whoever sends a request with it does.
+        const { idempotencyKey } = call
         await wait(call, n * 7)
         if (call.attempt === 1 && n % 3 === 0) throw ambiguous(new Error('lost'))
         if (call.attempt === 1 && n % 5 === 0) throw new Error('refused')
-        return { n, key: isReal ? '' : call.idempotencyKey }
+        return { n, key: isReal ? '' : idempotencyKey }
       }, {
         kind: 'money', input: { n, name }, key, retry: { limit: 2, delay: 20 }, undo: () => {},
         ...(policy === 'skip' ? { onAmbiguous: 'skip', fallback: { n: -1, key: '' } } : { onAmbiguous: policy }),

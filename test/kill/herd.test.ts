@@ -12,7 +12,7 @@ afterAll(async () => { await scene.close() }, 60_000)
 
 test('G2, G12, G13, G19: workerd is killed 3 times with 100 runs in flight: each act has one key, a charge happens once, alarms alone wake the runs, all complete', async () => {
   const done = await herd(scene, {
-    prefix: 'herd', runs: 100, kills: 3, seed: SEED, lives: [20, 200], timeoutMs: 5000, sleepMs: [500, 3000], deadlineMs: 120_000,
+    prefix: 'herd', runs: 100, kills: 3, seed: SEED, lives: [20, 200], timeoutMs: 5000, sleepMs: [500, 3000], deadlineMs: 120_000, recoveryMs: 1000,
     upstream: { delayMs: { min: 20, max: 150, seed: SEED }, answerDelayMs: { min: 0, max: 150, seed: SEED + 1 } },
   })
   console.log(tellHerd(SEED, done))

@@ -23,6 +23,11 @@ export interface HerdOptions {
   readonly lives: readonly [number, number]
   readonly timeoutMs: number
   readonly sleepMs: readonly [number, number]
+  /**
+   * How long a run that a kill has cut off waits for its alarm, and how often at first one that is driven writes its next alarm. Each such
+   * write is a flush of the disk: a thousand runs with one a second keep a slow disk busy with nothing else.
+   */
+  readonly recoveryMs: number
   /** How the upstream behaves (examples/upstream). */
   readonly upstream: object
   /** All must have ended by then. */
@@ -79,12 +84,13 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
   }
   // As long as the first step gets no answer, whatever is started is in flight.
   await scene.control({ reset: true, dedup: false, actions: { price: { delayMs: 3_600_000 } } })
-  let life = await scene.begin()
+  const vars = { RECOVERY_MS: String(options.recoveryMs) }
+  let life = await scene.begin(vars)
   const starting = startAll(life, inputs, ids)
   while (ids.size < options.runs / 2 && !late()) await pause(5)
   await kill()
   await starting
-  life = await scene.begin()
+  life = await scene.begin(vars)
   while (ids.size < options.runs) {
     // What was not confirmed is started again: the token makes that one run.
     await startAll(life, inputs.filter(({ orderId }) => !ids.has(orderId)), ids)
@@ -95,7 +101,7 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
   // It deduplicates nothing: what acts twice is seen.
   await scene.control({ reset: true, dedup: false, actions: { '*': options.upstream } })
   await kill()
-  for (life = await scene.begin(); kills.length < wanted && await left() > 0; life = await scene.begin()) {
+  for (life = await scene.begin(vars); kills.length < wanted && await left() > 0; life = await scene.begin(vars)) {
     await received(scene, between(lives), async () => late() || await left() === 0)
     await pause(draw() * 100)
     await kill()

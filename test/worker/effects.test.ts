@@ -14,11 +14,13 @@ test('G12: in an object, sync() is called after the intent is committed and awai
   runInDurableObject(exports.Scratch.getByName('effects sync'), async (_, state) => {
     const log: string[] = []
     const disk = Promise.withResolvers<void>()
+    const asked = Promise.withResolvers<void>()
     const storage = new Proxy(state.storage, {
       get(target, key) {
         if (key === 'sync') {
           return async () => {
             log.push(`sync after ${entries().at(-1)}`)
+            asked.resolve()
             await disk.promise
             await target.sync()
             log.push('on the disk')
@@ -38,6 +40,7 @@ test('G12: in an object, sync() is called after the intent is committed and awai
     await startRun(store, host, defaultLimits, paying, 0)
     const driver = new Driver({ store, host, registry: registry([paying]), services: {}, limits: defaultLimits, takesEpoch: false })
     const end = driver.drive()
+    await Promise.race([asked.promise, end])
     // Many turns of the loop and a real write: whatever did not wait for the disk would have gone on.
     for (let i = 0; i < 20; i++) await host.quiesce()
     await state.storage.put('another', 1)

@@ -10,11 +10,13 @@ interface Env {
   readonly UPSTREAM_URL: string
   /** Of the clock when this life begins. */
   readonly CLOCK_OFFSET_MS?: string
+  readonly RECOVERY_MS?: string
 }
 
-setClock(Number((given as unknown as Env).CLOCK_OFFSET_MS ?? 0))
+const { CLOCK_OFFSET_MS = 0, RECOVERY_MS = limits.recoveryMs } = given as unknown as Env
+setClock(Number(CLOCK_OFFSET_MS))
 
-const well = edge({ workflows: [herd], services: (env: Env) => ({ bank: httpBank(env.UPSTREAM_URL.replace(/\/$/, '')) }), authorize: allowLocalhost, limits })
+const well = edge({ workflows: [herd], services: (env: Env) => ({ bank: httpBank(env.UPSTREAM_URL.replace(/\/$/, '')) }), authorize: allowLocalhost, limits: { ...limits, recoveryMs: Number(RECOVERY_MS) } })
 
 export class Run extends well.Run {
   constructor(ctx: DurableObjectState, env: Env) {

@@ -34,6 +34,8 @@ export interface ScheduleEnd {
   readonly ended: Readonly<Record<string, number>>
   /** What did not hold, with what led to it; undefined: everything did. */
   readonly violation: string | undefined
+  /** What happened, in order: the same for the same seed. */
+  readonly story: readonly string[]
 }
 
 interface Script {
@@ -131,6 +133,7 @@ export class Schedule implements DiskWatcher {
     const { violation, commits } = this.checks
     return {
       seed: this.#seed, commits, faults: this.#faults + this.network.hits, tasks: this.world.tasks, cells: this.#reached, ended,
+      story: this.#story,
       violation: violation === undefined ? undefined : `${violation}\n  seed ${this.#seed}\n  ${this.#story.join('\n  ')}`,
     }
   }

@@ -1,6 +1,6 @@
 // Many schedules, one after the other, and which faults have hit which entries on which host.
 
-import { cellKey, cells } from './fault.ts'
+import { addCoverage, type Coverage, emptyCoverage } from './coverage.ts'
 import { Schedule, type ScheduleEnd } from './schedule.ts'
 
 /** A schedule counts only if so much happened in it. */
@@ -27,7 +27,7 @@ export interface Simulated {
   tasks: number
   readonly ended: Record<string, number>
   /** By cell: in how many schedules it was reached. */
-  readonly coverage: Map<string, number>
+  readonly coverage: Coverage
   nextSeed: number
   /** What did not hold in which schedule. */
   readonly violations: ScheduleEnd[]
@@ -36,7 +36,7 @@ export interface Simulated {
 /** Runs schedules until enough of them count, or one violates a guarantee. The same seeds give the same schedules. */
 export async function simulate(options: SimulateOptions): Promise<Simulated> {
   const simulated: Simulated = {
-    schedules: 0, uncounted: 0, commits: 0, faults: 0, tasks: 0, ended: {}, coverage: new Map(cells.map((cell) => [cellKey(cell), 0])),
+    schedules: 0, uncounted: 0, commits: 0, faults: 0, tasks: 0, ended: {}, coverage: emptyCoverage(),
     nextSeed: options.firstSeed, violations: [],
   }
   while (simulated.schedules < options.schedules && options.isOver?.() !== true) {
@@ -45,7 +45,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulated> {
     simulated.faults += end.faults
     simulated.tasks += end.tasks
     for (const [status, n] of Object.entries(end.ended)) simulated.ended[status] = (simulated.ended[status] ?? 0) + n
-    for (const cell of end.cells) simulated.coverage.set(cell, (simulated.coverage.get(cell) ?? 0) + 1)
+    addCoverage(simulated.coverage, [...end.cells].map((cell) => [cell, 1]))
     if (end.violation !== undefined) {
       simulated.violations.push(end)
       return simulated
@@ -59,9 +59,4 @@ export async function simulate(options: SimulateOptions): Promise<Simulated> {
 
 export function simulateOne(seed: number, quiesce: () => Promise<void>): Promise<ScheduleEnd> {
   return new Schedule(seed, quiesce).run()
-}
-
-/** The cells that no schedule has reached. */
-export function emptyCells({ coverage }: Simulated): readonly string[] {
-  return [...coverage].filter(([, n]) => n === 0).map(([cell]) => cell)
 }

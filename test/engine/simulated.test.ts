@@ -1,0 +1,174 @@
+// What the simulator has found (test/simulator), each as the smallest run that shows it.
+
+import { describe, expect, test } from 'vitest'
+import { decode } from '../../src/codec.ts'
+import type { Decided } from '../../src/engine/ambiguity.ts'
+import { requestCancel } from '../../src/engine/cancel.ts'
+import { workflow } from '../../src/index.ts'
+import { exportRun } from '../../src/journal/export.ts'
+import { isMidDrive } from '../../src/journal/record.ts'
+import { checkReplay } from '../../src/testing/check-replay.ts'
+import { ledgerOf } from '../contract/effects.contract.ts'
+import { anything, gate, ID, open, quiesce, World } from './support.ts'
+
+describe('G21: a cancel that was acknowledged', () => {
+  test('G21: of somebody whom the driver does not hear ends the run as cancelled, however late it is read', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('a', () => 1)
+      await ctx.step('b', () => held.promise)
+      return 'done'
+    })
+    const held = gate()
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    // Another tab, whose bell is lost.
+    expect(await requestCancel(process.world.shelf.open(ID), process.now)).toMatchObject({ outcome: 'requested' })
+    held.open()
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(process.world.kinds().slice(-2)).toEqual(['cancel_requested', 'run_cancelled'])
+    expect(process.world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+
+  test.each(['before', 'after'] as const)('G21: behind the end of the function, with undo, and a crash %s the entry: undone, and cancelled', async (when) => {
+    const undone: number[] = []
+    let crashed = false
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      for (const n of [1, 2]) await ctx.step(`s${n}`, () => n, { undo: (value) => { undone.push(value) } })
+      return 'done'
+    })
+    const world = new World()
+    const first = world.boot(w, { faults: { fault: ({ batch }) => {
+      const kinds = batch?.entries?.map(({ bytes }) => bytes[1])
+      // 40: run_completed. The cancel comes in the very moment of the end.
+      if (kinds?.includes(40) === true && world.row().inbox === 0) return { do: 'delay', when: 'before', until: requestCancel(world.shelf.open(ID), 0, { undo: true }) }
+      // 30: cancel_requested.
+      if (kinds?.includes(30) !== true || crashed) return undefined
+      crashed = true
+      return { do: 'crash', when }
+    } } })
+    await first.runs.start(w, 0, { id: ID })
+    await first.begin()
+    await first.idle(50)
+    expect(crashed).toBe(true)
+    await first.crash()
+    const second = world.boot(w)
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(undone).toEqual([2, 1])
+    expect(world.kinds().filter((kind) => kind === 'cancel_requested')).toHaveLength(1)
+  })
+
+  test('G21, G29: that waits for an effect of which nobody knows is parked, says so, and may be looked at as often as one likes', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) =>
+      ctx.effect('pay', () => new Promise(() => {}), { kind: 'money', input: 1, onAmbiguous: 'fail', timeout: '1 hour' }))
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.begin()
+    await first.crash()
+    const second = world.boot(w)
+    await second.runs.cancel(ID)
+    expect(await second.runs.drive(ID)).toMatchObject({ kind: 'parked' })
+    expect(world.record()).toMatchObject({ status: 'cancelling', waitingFor: [{ kind: 'effect', key: 'pay' }] })
+    expect(isMidDrive(world.record())).toBe(false)
+    for (let look = 0; look < 100; look++) expect(await second.runs.drive(ID)).toMatchObject({ kind: 'parked' })
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+  })
+})
+
+describe('a cancel of a run that is blocked', () => {
+  async function blocked(): Promise<{ readonly world: World; readonly newer: ReturnType<typeof make> }> {
+    const newer = make(2)
+    const world = new World()
+    const first = world.boot(newer)
+    await first.runs.start(newer, 0, { id: ID })
+    await first.begin()
+    await first.crash()
+    const second = world.boot(make(1))
+    expect(await second.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'unknown_version' } })
+    return { world, newer }
+  }
+  const make = (version: number) => workflow({ name: 'w', version, input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1)
+    await ctx.effect('pay', () => new Promise(() => {}), { kind: 'money', input: 1, onAmbiguous: 'ask' })
+  })
+
+  test('G16: decides about what nobody knows, in the commit of its end, and its export replays', async () => {
+    const { world, newer } = await blocked()
+    const process = world.boot(make(1))
+    await process.runs.cancel(ID, 'gone', { principal: 'ann' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(world.kinds().slice(-3)).toEqual(['cancel_requested', 'effect_decided pay', 'run_cancelled'])
+    expect(decode(world.entries().at(-2)?.payload as Uint8Array) as Decided).toMatchObject({ intent: 3, by: 'person', decision: 'fail', principal: 'ann' })
+    expect(await ledgerOf(world.shelf.open(ID))).toMatchObject([{ key: 'pay', status: 'ambiguous', decision: { word: 'fail', by: 'person', principal: 'ann' } }])
+    expect(await replayed(world, newer)).toEqual({ ok: true })
+  })
+
+  test('G21: with undo waits for code that can undo; without undo it ends', async () => {
+    const { world } = await blocked()
+    const process = world.boot(make(1))
+    await process.runs.cancel(ID, undefined, { undo: true })
+    expect(await process.runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'unknown_version' } })
+    expect(world.kinds().at(-1)).toBe('effect_intended pay')
+    expect(await requestCancel(world.shelf.open(ID), process.now, { undo: true })).toMatchObject({ outcome: 'already_requested' })
+    await process.runs.cancel(ID)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
+  })
+})
+
+test('G9, G15: what an attempt of the generation before reports before this one asks for it is no divergence', async () => {
+  const answer = gate<string>()
+  const pause = gate()
+  let calls = 0
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1)
+    if (ctx.info.generation > 1) await ctx.step('wait', () => pause.promise)
+    return ctx.effect('pay', () => {
+      calls++
+      return calls === 1 ? answer.promise : 'paid'
+    }, { kind: 'money', input: 1, onAmbiguous: 'ask', retry: { limit: 0 } })
+  })
+  const process = open(w, { takesEpoch: false })
+  await process.runs.start(w, 0, { id: ID })
+  await process.begin()
+  expect(calls).toBe(1)
+  await process.runs.control(ID, { kind: 'restart' })
+  await process.idle(20)
+  answer.fail(new Error('refused'))
+  await process.idle(60)
+  expect(process.world.kinds().slice(3)).toEqual(['generation_started', 'step_completed a', 'effect_attempt_failed pay'])
+  // Another process replays it, in which the effect is not asked for yet either.
+  await process.crash()
+  pause.open()
+  const second = process.world.boot(w)
+  expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+  expect(calls).toBe(2)
+})
+
+test('G11: a clock that is set back between a cancel and the end of the run: no entry is older than the one before it', async () => {
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    try {
+      await ctx.sleep('1 day')
+    } finally {
+      process.host.jump(-60_000)
+    }
+  })
+  const process = open(w)
+  await process.runs.start(w, 0, { id: ID })
+  await process.runs.drive(ID)
+  await process.pass(1000)
+  await process.runs.cancel(ID)
+  expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+  const times = process.world.entries().map(({ at }) => at)
+  expect(times).toEqual(times.toSorted((a, b) => a - b))
+  expect(process.now).toBeLessThan(times.at(-1) as number)
+})
+
+async function replayed(world: World, definition: Parameters<typeof checkReplay>[1]): Promise<{ readonly ok: boolean; readonly error?: unknown }> {
+  const lines: string[] = []
+  for await (const line of exportRun(world.shelf.open(ID))) lines.push(line)
+  const checked = await checkReplay(lines, definition, { quiesce })
+  return checked.ok ? { ok: true } : { ok: false, error: checked.error.message }
+}

@@ -1,0 +1,14 @@
+// Seeds that have found something, each with what it was. A seed is a schedule of the simulator as it is: when the simulator draws
+// otherwise, it is just one more schedule, so what was found has a test of its own as well (test/engine/simulated.test.ts).
+
+export const found: readonly (readonly [seed: number, what: string])[] = [
+  [242, 'a cancel that was acknowledged, and that its driver read when the function had ended, was dropped'],
+  [848, 'the same, of a run that failed'],
+  [684, 'a cancelled run that waited for an effect was taken for one whose driver had died, again and again, until it was blocked'],
+  [1231, 'an attempt of the generation before failed before this one had asked for its effect: a divergence on replay'],
+  [1018, 'the same, and its entry had the fingerprint of no call'],
+  [210, 'a run cancelled while its version was unknown left an effect undecided, and its export did not replay'],
+  [2582, 'a clock set back between a cancel and the end: an entry older than the one before it'],
+  [500279, 'a cancel behind the end of a function that undoes was lost in a crash between the two'],
+  [502361, 'the same, of a function that had completed'],
+]
