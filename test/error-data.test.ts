@@ -55,12 +55,12 @@ describe('errors as data', () => {
   })
 
   test('G26: it is a StepwellError again only when it was one', () => {
-    expect(isStepwellError(through(Object.assign(new Error('m'), { code: 'locked' })))).toBe(false)
-    expect(isStepwellError(through(Object.assign(new Error('m'), { code: 'locked', kind: 'conflict' })))).toBe(false)
+    expect(isStepwellError(through(Object.assign(new Error('m'), { code: 'stale_epoch' })))).toBe(false)
+    expect(isStepwellError(through(Object.assign(new Error('m'), { code: 'stale_epoch', kind: 'conflict' })))).toBe(false)
     const back = through(
-      new StepwellError('locked', 'm', { retryable: true, details: { a: 1 }, cause: new Error('c') }),
+      new StepwellError('stale_epoch', 'm', { retryable: true, details: { a: 1 }, cause: new Error('c') }),
     )
-    expect(isStepwellError(back, 'locked')).toBe(true)
+    expect(isStepwellError(back, 'stale_epoch')).toBe(true)
     expect(back).toMatchObject({ name: 'StepwellError', retryable: true, details: { a: 1 }, cause: { message: 'c' } })
   })
 

@@ -79,14 +79,14 @@ describe('StepwellError', () => {
   })
 
   test('G28: is known by its brand, whatever copy of the package made it', () => {
-    const copy = Object.assign(Object.create({ [Symbol.for('stepwell.error')]: true }) as object, { code: 'locked' })
+    const copy = Object.assign(Object.create({ [Symbol.for('stepwell.error')]: true }) as object, { code: 'stale_epoch' })
     expect(isStepwellError(copy)).toBe(true)
-    expect(isStepwellError(copy, 'locked')).toBe(true)
+    expect(isStepwellError(copy, 'stale_epoch')).toBe(true)
     expect(isStepwellError(copy, 'failed')).toBe(false)
     for (const other of [
       new Error('x'),
-      { code: 'locked', name: 'StepwellError', message: 'x' },
-      'locked',
+      { code: 'stale_epoch', name: 'StepwellError', message: 'x' },
+      'stale_epoch',
       null,
       undefined,
       () => 1,
@@ -95,10 +95,10 @@ describe('StepwellError', () => {
   })
 
   test('G28: the guard narrows to the code', () => {
-    const error: unknown = new StepwellError('locked', 'm')
-    if (!isStepwellError(error, 'locked')) throw new Error('not narrowed')
-    const code: 'locked' = error.code
-    expect(code).toBe('locked')
+    const error: unknown = new StepwellError('stale_epoch', 'm')
+    if (!isStepwellError(error, 'stale_epoch')) throw new Error('not narrowed')
+    const code: 'stale_epoch' = error.code
+    expect(code).toBe('stale_epoch')
   })
 })
 
