@@ -159,6 +159,29 @@ describe('marks about retrying', () => {
     }
   })
 
+  test('the table of exit classes: the class beats the flag, and only terminal is final; the nearest error that says anything wins (B-074, B-075)', () => {
+    const classes = [undefined, 'retry', 'terminal', 'rateLimited', 'unknown', 'success', 5]
+    const marks = [undefined, true, false]
+    let said = 0
+    for (const exitClass of classes) {
+      for (const retryable of marks) {
+        for (const inner of [undefined, 'retry', 'terminal']) {
+          const fields = { ...(exitClass === undefined ? {} : { exitClass }), ...(retryable === undefined ? {} : { retryable }) }
+          const cause = Object.assign(new Error('inner'), inner === undefined ? {} : { exitClass: inner })
+          const isClass = typeof exitClass === 'string' && exitClass !== 'success'
+          const expected = isClass ? exitClass !== 'terminal' : retryable ?? (inner === undefined ? undefined : inner !== 'terminal')
+          if (expected !== undefined) said++
+          const hint = expected === undefined ? {} : { retryable: expected }
+          expect(retryHint(Object.assign(new Error('permanent', { cause }), fields))).toEqual(hint)
+          // Offered by another class of errors, it is the same, and it is the same after it was stored.
+          expect(retryHint(new Error('outer', { cause: { toStructuredError: () => fields, cause } }))).toEqual(hint)
+          expect(retryHint(through(Object.assign(new Error('permanent', { cause }), fields)))).toEqual(hint)
+        }
+      }
+    }
+    expect(said).toBeGreaterThan(40)
+  })
+
   test('a hint ignores delays that are none, and survives cycles and values that are no errors', () => {
     for (const retryAfterMs of [-1, Number.NaN, Infinity, '5', null])
       expect(retryHint(Object.assign(new Error('m'), { retryAfterMs }))).toEqual({})
