@@ -59,7 +59,7 @@ export type Resolution =
   | { readonly decision: 'happened'; readonly value?: unknown }
   /** It is to be called again, with the same idempotency key. */
   | { readonly decision: 'rerun' }
-  /** The run goes on with `value`, or with the declared fallback. */
+  /** The run goes on with `value`, or with the declared fallback; about an undo: without it, and what was done stays done. */
   | { readonly decision: 'skip'; readonly value?: unknown }
   /** It rejects with `effect_ambiguous`. */
   | { readonly decision: 'fail' }

@@ -185,7 +185,7 @@ describe('the codec', () => {
   })
 
   test('G26: a typed error that a getter throws comes through as it is', () => {
-    const error = new StepwellError('outside_run', 'too late')
+    const error = new StepwellError('attempt_over', 'too late')
     expect(() =>
       encode({
         get a() {

@@ -29,6 +29,15 @@ describe('errors as data', () => {
     expect(Object.keys(all)).not.toContain('errors')
   })
 
+  test('G26: an exit class comes back, and one that is none is left out (B-071, B-075)', () => {
+    for (const exitClass of ['retry', 'terminal', 'rateLimited', 'unknown'] as const) {
+      expect(through(Object.assign(new Error('m'), { exitClass }))).toMatchObject({ exitClass })
+      expect(toErrorData(new Error('m', { cause: { name: 'E', message: 'm', toStructuredError: () => ({ exitClass }) } }))).toMatchObject({ exitClass })
+    }
+    expect('exitClass' in toErrorData(Object.assign(new Error('m'), { exitClass: 'success' }))).toBe(false)
+    expect(() => fromErrorData({ version: 1, name: 'Error', message: 'm', exitClass: 'success' })).toThrow(/not the data of an error/)
+  })
+
   test('G26: an error of any other name is an Error with that name', () => {
     class PaymentError extends TypeError {
       override name = 'PaymentError'
@@ -55,12 +64,12 @@ describe('errors as data', () => {
   })
 
   test('G26: it is a StepwellError again only when it was one', () => {
-    expect(isStepwellError(through(Object.assign(new Error('m'), { code: 'locked' })))).toBe(false)
-    expect(isStepwellError(through(Object.assign(new Error('m'), { code: 'locked', kind: 'conflict' })))).toBe(false)
+    expect(isStepwellError(through(Object.assign(new Error('m'), { code: 'stale_epoch' })))).toBe(false)
+    expect(isStepwellError(through(Object.assign(new Error('m'), { code: 'stale_epoch', kind: 'conflict' })))).toBe(false)
     const back = through(
-      new StepwellError('locked', 'm', { retryable: true, details: { a: 1 }, cause: new Error('c') }),
+      new StepwellError('stale_epoch', 'm', { retryable: true, details: { a: 1 }, cause: new Error('c') }),
     )
-    expect(isStepwellError(back, 'locked')).toBe(true)
+    expect(isStepwellError(back, 'stale_epoch')).toBe(true)
     expect(back).toMatchObject({ name: 'StepwellError', retryable: true, details: { a: 1 }, cause: { message: 'c' } })
   })
 

@@ -20,6 +20,16 @@ function page(): string {
     '| code | kind | HTTP | what to do |', '| --- | --- | --- | --- |',
   ]
   for (const [code, { kind, status, help }] of Object.entries(ERRORS)) lines.push(`| \`${code}\` | ${kind} | ${status} | ${help.replaceAll('|', '\\|')} |`)
+  lines.push('', '## Errors of your own', '',
+    'What a step throws is stored as data (docs/codec.md) and comes back equal after a restart, on every store, over HTTP and RPC. Whether it is tried again',
+    'is decided by what it says itself, then by what its causes say (the nearest first), then by the policy of the call; never by its text. Of one error, and of',
+    'what its `toStructuredError()` offers, `exitClass` comes before `retryable`:', '',
+    '| it says | then |', '| --- | --- |',
+    '| `exitClass: \'terminal\'`, `retryable: false` (`permanent(error)`) | no further attempt |',
+    '| `exitClass: \'retry\'`, `retryable: true` | as the policy allows, whatever a cause says |',
+    '| `exitClass: \'rateLimited\'` | the same |',
+    '| `exitClass: \'unknown\'`, or nothing | the same; it uses up an attempt like any other |',
+    '| `retryAfterMs` (`retryAfter(error, \'10 seconds\')`), beside any of these but the first | the next attempt is not before that, over the policy\'s own delay and cap |')
   return `${lines.join('\n')}\n`
 }
 

@@ -79,14 +79,14 @@ describe('StepwellError', () => {
   })
 
   test('G28: is known by its brand, whatever copy of the package made it', () => {
-    const copy = Object.assign(Object.create({ [Symbol.for('stepwell.error')]: true }) as object, { code: 'locked' })
+    const copy = Object.assign(Object.create({ [Symbol.for('stepwell.error')]: true }) as object, { code: 'stale_epoch' })
     expect(isStepwellError(copy)).toBe(true)
-    expect(isStepwellError(copy, 'locked')).toBe(true)
+    expect(isStepwellError(copy, 'stale_epoch')).toBe(true)
     expect(isStepwellError(copy, 'failed')).toBe(false)
     for (const other of [
       new Error('x'),
-      { code: 'locked', name: 'StepwellError', message: 'x' },
-      'locked',
+      { code: 'stale_epoch', name: 'StepwellError', message: 'x' },
+      'stale_epoch',
       null,
       undefined,
       () => 1,
@@ -95,10 +95,10 @@ describe('StepwellError', () => {
   })
 
   test('G28: the guard narrows to the code', () => {
-    const error: unknown = new StepwellError('locked', 'm')
-    if (!isStepwellError(error, 'locked')) throw new Error('not narrowed')
-    const code: 'locked' = error.code
-    expect(code).toBe('locked')
+    const error: unknown = new StepwellError('stale_epoch', 'm')
+    if (!isStepwellError(error, 'stale_epoch')) throw new Error('not narrowed')
+    const code: 'stale_epoch' = error.code
+    expect(code).toBe('stale_epoch')
   })
 })
 
@@ -157,6 +157,29 @@ describe('marks about retrying', () => {
         }
       }
     }
+  })
+
+  test('the table of exit classes: the class beats the flag, and only terminal is final; the nearest error that says anything wins (B-074, B-075)', () => {
+    const classes = [undefined, 'retry', 'terminal', 'rateLimited', 'unknown', 'success', 5]
+    const marks = [undefined, true, false]
+    let said = 0
+    for (const exitClass of classes) {
+      for (const retryable of marks) {
+        for (const inner of [undefined, 'retry', 'terminal']) {
+          const fields = { ...(exitClass === undefined ? {} : { exitClass }), ...(retryable === undefined ? {} : { retryable }) }
+          const cause = Object.assign(new Error('inner'), inner === undefined ? {} : { exitClass: inner })
+          const isClass = typeof exitClass === 'string' && exitClass !== 'success'
+          const expected = isClass ? exitClass !== 'terminal' : retryable ?? (inner === undefined ? undefined : inner !== 'terminal')
+          if (expected !== undefined) said++
+          const hint = expected === undefined ? {} : { retryable: expected }
+          expect(retryHint(Object.assign(new Error('permanent', { cause }), fields))).toEqual(hint)
+          // Offered by another class of errors, it is the same, and it is the same after it was stored.
+          expect(retryHint(new Error('outer', { cause: { toStructuredError: () => fields, cause } }))).toEqual(hint)
+          expect(retryHint(through(Object.assign(new Error('permanent', { cause }), fields)))).toEqual(hint)
+        }
+      }
+    }
+    expect(said).toBeGreaterThan(40)
   })
 
   test('a hint ignores delays that are none, and survives cycles and values that are no errors', () => {

@@ -5,6 +5,7 @@ import type { Services, ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
 import { type Duration, toMs } from '../src/duration.ts'
 import type { OnEnd } from '../src/engine/notice.ts'
+import { knownPrincipal } from '../src/engine/post.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import type { LogRecord } from '../src/host.ts'
 import { decodeRecord } from '../src/journal/record.ts'
@@ -31,6 +32,8 @@ export type BrowserOptions<W extends readonly AnyWorkflow[]> = {
   /** Of the database: one for each user of the page, so that nobody sees the runs of another. Default: 'stepwell'. */
   readonly name?: string
   readonly workflows: W
+  /** Who uses this page: kept with cancels, pauses, restarts and decisions that are asked for here. 1 to 256 characters. */
+  readonly principal?: string
   /** Where runs move with `ctx.moveTo('edge')`. Kept; moving comes with a later version. */
   readonly remote?: string
   readonly limits?: Partial<Limits>
@@ -108,6 +111,7 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
   if (!Number.isSafeInteger(maxDrives) || maxDrives < 1) {
     throw new StepwellError('invalid_argument', 'maxDrives is a whole number from 1')
   }
+  const principal = knownPrincipal(options.principal)
   const workflows = registry(options.workflows)
   // A page is reloaded by its user, as often as it pleases: here many wakes without an entry are no sign of a broken run.
   const limits = withDefaults({ wakes: 1000, ...options.limits })
@@ -161,7 +165,7 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
     return closing
   }
   const client = {
-    ...createClient({ shelf, host, registry: workflows, limits, drives, hints, bells }),
+    ...createClient({ shelf, host, registry: workflows, limits, drives, hints, bells, principal }),
     name, remote: options.remote,
     runs: (runsOptions?: RunsOptions) => listRuns(shelf, drives, runsOptions),
     subscribe: (listener: (runIds: readonly string[]) => void) => hints.listen(({ runIds }) => listener(runIds)),

@@ -34,6 +34,8 @@ export interface ClientInit {
   readonly drives: Drives
   readonly hints: Hints
   readonly bells: Bells
+  /** For whom this page acts. */
+  readonly principal: string | undefined
 }
 
 /** How long `cancel` waits for the run to end by it. A run that has something to clean up takes longer and ends later. */
@@ -139,10 +141,10 @@ class BrowserRun<D> implements Run<D> {
   }
 
   async cancel(options: CancelOptions = {}): Promise<CancelOutcome> {
-    const { host, drives, bells } = this.#init
+    const { host, drives, bells, principal } = this.#init
     const bell = bells.open(this.id)
     try {
-      const requested = await requestCancel(this.#store, host.now(), options, boundOf(this.#init))
+      const requested = await requestCancel(this.#store, host.now(), { ...options, ...(principal === undefined ? undefined : { principal }) }, boundOf(this.#init))
       if (requested.outcome === 'ended') return requested
       drives.poke(this.id)
       await bell.rung(CANCEL_MS)
@@ -175,8 +177,8 @@ class BrowserRun<D> implements Run<D> {
   }
 
   async #control(request: ControlRequest): Promise<ControlOutcome> {
-    const { host, drives } = this.#init
-    const answer = await requestControl(this.#store, host.now(), request, undefined, boundOf(this.#init))
+    const { host, drives, principal } = this.#init
+    const answer = await requestControl(this.#store, host.now(), request, principal, boundOf(this.#init))
     drives.poke(this.id)
     return answer
   }

@@ -47,7 +47,7 @@ export function blobSink(run: RunCaller): Pick<RunStore, 'runId' | 'commit'> {
 /** Bytes of one call that stores a part of a blob: few enough for the platform, many enough for its limit of calls. */
 export const BLOB_CALL_BYTES: number = 4 * 1024 * 1024
 
-export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach): Client<W> {
+export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach, principal: string | undefined): Client<W> {
   return createClient<W>({
     async start(workflow, input, options) {
       const run = callStart(reach, workflow, options)
@@ -60,8 +60,8 @@ export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach): Clien
       return {
         status: async () => run().summary(),
         result: async (waitMs, abortSignal) => unlessAborted(run().result(waitMs), abortSignal),
-        cancel: async ({ reason, undo }) => run().cancel({ ...(reason === undefined ? undefined : { reason }), ...(undo === true ? { undo } : undefined) }),
-        control: async (request) => run().control(request),
+        cancel: async ({ reason, undo }) => run().cancel({ ...(reason === undefined ? undefined : { reason }), ...(undo === true ? { undo } : undefined), ...(principal === undefined ? undefined : { principal }) }),
+        control: async (request) => run().control(request, principal),
         effects: async (page) => run().effects(page),
         journal: async (page) => run().journal(page),
         async *export() {

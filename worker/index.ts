@@ -5,6 +5,7 @@ import type { Client } from '../src/client.ts'
 import type { ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
 import type { RunEnd } from '../src/engine/notice.ts'
+import { knownPrincipal } from '../src/engine/post.ts'
 import type { Redact } from '../src/errors.ts'
 import { limits, type Limits } from '../src/limits.ts'
 import type { Authorize } from './authorize.ts'
@@ -56,8 +57,12 @@ export interface Edge<Env extends object, W extends readonly AnyWorkflow[]> {
   readonly Run: RunClass<Env>
   /** The HTTP API, under `/v1` of wherever it is mounted. */
   readonly app: Hono<{ Bindings: Env }>
-  /** Reaches the runs without HTTP and without `authorize`. Asks nothing until one of its methods is called. */
-  client(env: Env): Client<W[number]>
+  /**
+   * Reaches the runs without HTTP and without `authorize`. Asks nothing until one of its methods is called. `principal` says for whom
+   * it acts: it is kept with cancels, pauses, restarts and decisions, as that of `authorize` is. Throws `invalid_argument` for one
+   * that is no text of 1 to 256 characters.
+   */
+  client(env: Env, options?: { readonly principal?: string }): Client<W[number]>
 }
 
 const BODY_BYTES = 8 * 1024 * 1024
@@ -78,7 +83,7 @@ export function edge<Env extends object, const W extends readonly AnyWorkflow[]>
       }
     },
     app: createRoutes<Env>({ reach, authorize: options.authorize, bodyBytes: options.bodyBytes ?? BODY_BYTES, version: VERSION }),
-    client: (env) => createEdgeClient<W[number]>(reach(env)),
+    client: (env, { principal } = {}) => createEdgeClient<W[number]>(reach(env), knownPrincipal(principal)),
   }
 }
 

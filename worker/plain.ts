@@ -54,9 +54,9 @@ export function toPlain(value: unknown): Plain {
 }
 
 /** An error for people and other programs: its name, its text, its code. No stack. */
-function errorJson({ name, message, code, kind, retryable, details, cause, errors }: ErrorData): object {
+function errorJson({ name, message, code, kind, retryable, exitClass, details, cause, errors }: ErrorData): object {
   return {
-    name, message, code, kind, retryable, details,
+    name, message, code, kind, retryable, exitClass, details,
     cause: cause === undefined ? undefined : errorJson(cause),
     errors: errors?.map(errorJson),
   }

@@ -77,11 +77,11 @@ function revived(json: unknown): unknown {
 }
 
 function errorData(error: unknown, depth: number): Partial<ErrorData> {
-  const { name, message, code, kind, retryable, retryAfterMs, details, cause, errors } = (error instanceof Error ? error : { name: 'Error', message: String(error) }) as ErrorData
+  const { name, message, code, kind, retryable, exitClass, retryAfterMs, details, cause, errors } = (error instanceof Error ? error : { name: 'Error', message: String(error) }) as ErrorData
   const nested = (each: unknown): Partial<ErrorData> => errorData(each, depth + 1)
   const isDeep = depth === 8
   return {
-    version: 1, name, message, code: code!, kind: kind!, retryable: retryable!, retryAfterMs: retryAfterMs!, details: details!,
+    version: 1, name, message, code: code!, kind: kind!, retryable: retryable!, exitClass: exitClass!, retryAfterMs: retryAfterMs!, details: details!,
     ...(cause !== undefined && !isDeep && { cause: nested(cause) as ErrorData }),
     ...(Array.isArray(errors) && !isDeep && { errors: errors.map(nested) as ErrorData[] }),
   }

@@ -36,7 +36,7 @@ export interface LedgerRow {
   readonly intent: Intent | undefined
   /** The entry with its value, or with its failure. */
   readonly outcome: number | undefined
-  /** An undo is declared. */
+  /** An undo is declared, and nobody has said after it failed that it stays as it is. */
   readonly hasUndo: boolean
   /** How often it was undone: part of the next idempotency key. */
   readonly undos: number
@@ -67,6 +67,11 @@ export function ledgerWrite(base: string, from: LedgerRow | undefined, to: Ledge
     throw new StepwellError('internal', `the effect ${to.key} cannot become ${to.status}: it is ${from?.status ?? 'free'}`)
   }
   return { table: 'effect', key: base, value: encode(to) }
+}
+
+/** What a person has decided about the undo of what stays as it is: nobody is to take it back any more. */
+export function ledgerKept(base: string, row: LedgerRow, decision: NonNullable<LedgerRow['decision']>, updatedAt: number): RowWrite {
+  return { table: 'effect', key: base, value: encode({ ...row, hasUndo: false, decision, updatedAt }) }
 }
 
 export async function readLedger(store: RunStore, base: string): Promise<LedgerRow | undefined> {

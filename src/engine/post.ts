@@ -22,6 +22,12 @@ export async function post(store: RunStore, now: number, message: Message, bound
   }
 }
 
+/** For whom a client acts. Throws `invalid_argument` for what is no text of 1 to 256 characters. */
+export function knownPrincipal(principal: unknown): string | undefined {
+  if (principal === undefined || (typeof principal === 'string' && principal.length >= 1 && principal.length <= 256)) return principal
+  throw new StepwellError('invalid_argument', 'a principal is a string of 1 to 256 characters')
+}
+
 export function notFound(store: RunStore): StepwellError {
   return new StepwellError('run_not_found', `there is no run ${store.runId}`, { details: { runId: store.runId } })
 }

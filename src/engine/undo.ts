@@ -8,7 +8,7 @@ import type { Entry } from '../journal/entry.ts'
 
 import type { Attempt, Outcome } from './attempt.ts'
 import type { Pending, StepPart } from './call.ts'
-import { ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
+import { ledgerKept, ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
 import type { Live } from './live.ts'
 import { describe, fromPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
@@ -18,6 +18,12 @@ interface Target {
   readonly call: Pending
   /** The entry with the outcome. */
   readonly seq: number
+}
+
+/** Who has decided about an undo that failed. */
+interface Who {
+  readonly decision: 'happened' | 'rerun' | 'skip' | 'fail'
+  readonly principal?: string
 }
 
 interface Standing {
@@ -38,6 +44,8 @@ export class Undo {
   #known = new Set<string>()
   #standings = new Map<string, Standing>()
   #isStarted = false
+  /** Somebody has said that the undo that failed is to be tried again: noted with the intent that follows. */
+  #again: { readonly number: number; readonly who: Who } | undefined
 
   constructor(pass: Pass, live: Live) {
     this.#pass = pass
@@ -128,7 +136,11 @@ export class Undo {
         await this.#pass.event(standing.due - now)
         continue
       }
-      await state.commit([{ ...common, kind: 'undo_intended', attempt: standing.attempt }], { durability: 'strict' })
+      const asked = this.#again
+      this.#again = undefined
+      await state.commit([{ ...common, kind: 'undo_intended', attempt: standing.attempt, ...(asked === undefined ? undefined : { payload: encode(asked.who) }) }], {
+        durability: 'strict', ...(asked === undefined ? undefined : { take: [asked.number] }),
+      })
       const flushed = state.store.flush?.()
       if (flushed !== undefined) await flushed
       attempts.start(`undo of ${call.key}`, {
@@ -175,17 +187,23 @@ export class Undo {
     this.#standings.set(call.key, { isDone: false, attempt: attempt.number + 1, due, isFinal: due === undefined })
   }
 
-  async #done(target: Target, common: { key: string; fingerprint: Uint8Array; calls: number }, who?: { readonly decision: string; readonly principal?: string }, take: readonly number[] = []): Promise<void> {
+  async #done(target: Target, common: { key: string; fingerprint: Uint8Array; calls: number }, who?: Who, take: readonly number[] = []): Promise<void> {
     const { state } = this.#live
     const { call } = target
     const base = call.effect?.base
     const row = base === undefined ? undefined : await readLedger(state.store, base)
+    const decision = who === undefined ? undefined : { word: who.decision, by: 'person', ...(who.principal === undefined ? undefined : { principal: who.principal }) }
+    // Left as it is, it has still happened: no later generation may do it a second time (G15).
+    const isUndone = decision === undefined || decision.word === 'happened'
+    const now = state.host.now()
     await state.commit([{ ...common, kind: 'undo_completed', ...(who === undefined ? undefined : { payload: encode(who) }) }], {
       durability: 'strict', ...(take.length === 0 ? undefined : { take }),
       ...(base === undefined || row?.status !== 'done' ? undefined : {
-        rows: [ledgerWrite(base, row, { ...row, status: 'undone', outcome: undefined, undos: row.undos + 1, updatedAt: state.host.now() })],
+        rows: [isUndone
+          ? ledgerWrite(base, row, { ...row, status: 'undone', outcome: undefined, undos: row.undos + 1, ...(decision === undefined ? undefined : { decision }), updatedAt: now })
+          : ledgerKept(base, row, decision, now)],
       }),
-      ...(call.effect === undefined ? { change: { record: { undos: state.record.undos + 1 }, wakeAt: state.wakeAt, mark: false } } : undefined),
+      ...(call.effect === undefined && isUndone ? { change: { record: { undos: state.record.undos + 1 }, wakeAt: state.wakeAt, mark: false } } : undefined),
     })
     this.#standings.set(call.key, { ...fresh, isDone: true })
   }
@@ -195,12 +213,13 @@ export class Undo {
     const found = (await this.#live.state.messages()).find(({ message }) => message.kind === 'resolve' && message.seq === target.seq)
     if (found?.message.kind !== 'resolve') return undefined
     const { decision, principal } = found.message
+    const who: Who = { decision, ...(principal === undefined ? undefined : { principal }) }
     if (decision === 'rerun') {
       this.#standings.set(target.call.key, fresh)
-      this.#live.state.decided.push(found.number)
+      this.#again = { number: found.number, who }
       return 'again'
     }
-    await this.#done(target, common, { decision, ...(principal === undefined ? undefined : { principal }) }, [found.number])
+    await this.#done(target, common, who, [found.number])
     return 'done'
   }
 
@@ -208,7 +227,7 @@ export class Undo {
     const all = this.#targets.map(({ call }) => call.key)
     const open = left.filter(({ call }) => this.#standings.get(call.key)?.isDone !== true).map(({ call }) => call.key)
     return { kind: 'blocked', error: new StepwellError('undo_failed',
-      `the undo of "${target.call.key}" failed; ${open.length - 1} more wait behind it. Decide with resolve(${target.seq}, …): "rerun" tries it again, "happened" or "skip" go on without it`, {
+      `the undo of "${target.call.key}" failed; ${open.length - 1} more wait behind it. Decide with resolve(${target.seq}, …): "rerun" tries it again, "happened" says that it was taken back by hand, "skip" leaves what was done`, {
         details: { seq: target.seq, key: target.call.key, undone: all.filter((key) => !open.includes(key)), left: open },
       }) }
   }

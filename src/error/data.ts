@@ -4,6 +4,12 @@
 import { isStepwellError, StepwellError, type ErrorDetails, type JsonValue } from './stepwell-error.ts'
 import { isErrorCode, type ErrorKind } from './kind.ts'
 
+/**
+ * What an error says of being tried again. `terminal`: never. `retry`, `rateLimited`, `unknown`: as the policy allows, and each attempt
+ * counts; a `rateLimited` one names the time in `retryAfterMs`.
+ */
+export type ExitClass = 'retry' | 'terminal' | 'rateLimited' | 'unknown'
+
 /** An error as JSON, version 1. A field that is missing was not there. */
 export interface ErrorData {
   readonly version: 1
@@ -13,6 +19,8 @@ export interface ErrorData {
   /** Only for errors of stepwell. */
   readonly kind?: ErrorKind
   readonly retryable?: boolean
+  /** Comes before `retryable`. Only where the error has one. */
+  readonly exitClass?: ExitClass
   readonly retryAfterMs?: number
   readonly details?: ErrorDetails
   readonly cause?: ErrorData
@@ -37,6 +45,7 @@ export interface StructuredError {
   readonly message?: string
   readonly code?: string | number
   readonly retryable?: boolean
+  readonly exitClass?: ExitClass
   readonly retryAfterMs?: number
   readonly details?: { readonly [key: string]: unknown }
 }
@@ -164,6 +173,8 @@ function addFacts(
   if ((isStepwellError(error) || data.name === 'StepwellError') && isKind(kind)) data.kind = kind
   const retryable = get('retryable')
   if (typeof retryable === 'boolean') data.retryable = retryable
+  const exitClass = get('exitClass')
+  if (isExitClass(exitClass)) data.exitClass = exitClass
   const retryAfterMs = get('retryAfterMs')
   if (isDelay(retryAfterMs)) data.retryAfterMs = retryAfterMs
   const details = get('details')
@@ -212,6 +223,10 @@ const KINDS: ReadonlySet<unknown> = new Set<ErrorKind>([
 
 function isKind(x: unknown): x is ErrorKind {
   return KINDS.has(x)
+}
+
+export function isExitClass(x: unknown): x is ExitClass {
+  return x === 'retry' || x === 'terminal' || x === 'rateLimited' || x === 'unknown'
 }
 
 export function isDelay(x: unknown): x is number {
@@ -332,7 +347,7 @@ function errorOf(data: unknown, depth: number): Error {
   if (error.name !== d.name) set('name', d.name, false)
   set('stack', d.stack ?? `${d.name}: ${d.message}`, false)
   if (cause !== undefined) set('cause', cause, false)
-  for (const key of ['code', 'kind', 'retryable', 'retryAfterMs', 'details', 'truncated'] as const) {
+  for (const key of ['code', 'kind', 'retryable', 'exitClass', 'retryAfterMs', 'details', 'truncated'] as const) {
     if (d[key] !== undefined && readField(error, key) !== d[key]) set(key, d[key], true)
   }
   return error
@@ -353,7 +368,7 @@ function checked(data: unknown, depth: number): ErrorData {
   const ok = depth <= MAX_READ_DEPTH && typeof d === 'object' && d !== null && d.version === 1
     && typeof d.name === 'string' && typeof d.message === 'string' && optional(d.code, 'string', 'number')
     && (d.kind === undefined || isKind(d.kind)) && optional(d.retryable, 'boolean')
-    && (d.retryAfterMs === undefined || isDelay(d.retryAfterMs)) && optional(d.stack, 'string')
+    && (d.exitClass === undefined || isExitClass(d.exitClass)) && (d.retryAfterMs === undefined || isDelay(d.retryAfterMs)) && optional(d.stack, 'string')
     && (d.details === undefined || (typeof d.details === 'object' && d.details !== null && !Array.isArray(d.details)))
     && (d.errors === undefined || Array.isArray(d.errors)) && (d.truncated === undefined || d.truncated === true)
   if (!ok) throw new StepwellError('invalid_argument', 'this is not the data of an error (version 1)')

@@ -11,12 +11,12 @@ export type ErrorKind = 'usage' | 'conflict' | 'transient' | 'permanent' | 'inte
 const codes = {
   usage: [
     'invalid_argument', 'invalid_id', 'invalid_token', 'invalid_duration', 'input_invalid', 'not_registered',
-    'run_not_found', 'wrong_host', 'wrong_namespace', 'foreign_await', 'outside_step', 'outside_run',
+    'run_not_found', 'wrong_host', 'wrong_namespace', 'foreign_await',
     'duplicate_key', 'reserved_name', 'not_found', 'method_not_allowed', 'unsupported_media_type',
     'body_too_large', 'malformed_json', 'unauthorized', 'forbidden', 'unsupported', 'state_conflict',
   ],
   conflict: [
-    'input_mismatch', 'already_ended', 'stale_epoch', 'locked', 'attempt_over', 'already_resolved', 'nothing_to_resolve', 'not_ended',
+    'input_mismatch', 'already_ended', 'stale_epoch', 'attempt_over', 'already_resolved', 'nothing_to_resolve', 'not_ended',
   ],
   transient: [
     'step_timeout', 'quota_exceeded', 'store_unavailable', 'store_blocked', 'commit_timeout',
@@ -24,7 +24,7 @@ const codes = {
   ],
   permanent: [
     'output_invalid', 'not_serializable', 'payload_too_large', 'limit_exceeded', 'run_swept',
-    'journal_too_long', 'step_failed', 'effect_failed', 'effect_ambiguous', 'run_timeout', 'cancelled', 'failed',
+    'step_failed', 'effect_failed', 'effect_ambiguous', 'run_timeout', 'cancelled', 'failed',
   ],
   integrity: [
     'divergence', 'corrupt_entry', 'corrupt_payload', 'corrupt_run', 'format_too_new', 'unsupported_entry',

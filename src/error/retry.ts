@@ -2,7 +2,7 @@
 // its text.
 
 import { type Duration, toMs } from '../duration.ts'
-import { chainOf, isDelay, readField, structuredBy, toErrorData } from './data.ts'
+import { chainOf, isDelay, isExitClass, readField, structuredBy, toErrorData } from './data.ts'
 
 /** What is known about trying again; a field that is missing was not said. */
 export interface RetryHint {
@@ -31,13 +31,17 @@ export function retryAfter(error: unknown, delay: Duration): Error {
   return marked(error, 'retryAfterMs', toMs(delay, 'retryAfter'))
 }
 
-/** Reads `retryable` and `retryAfterMs` from the error, its `toStructuredError()` and its causes; the nearest wins. */
+/**
+ * Reads `exitClass`, `retryable` and `retryAfterMs` from the error, its `toStructuredError()` and its causes; the nearest wins, and of
+ * one error its `exitClass`.
+ */
 export function retryHint(error: unknown): RetryHint {
   let retryable: boolean | undefined
   let retryAfterMs: number | undefined
   for (const each of chainOf(error)) {
     const offered = structuredBy(each)
-    const flag = offered?.['retryable'] ?? readField(each, 'retryable')
+    const exit = offered?.['exitClass'] ?? readField(each, 'exitClass')
+    const flag = isExitClass(exit) ? exit !== 'terminal' : offered?.['retryable'] ?? readField(each, 'retryable')
     const delay = offered?.['retryAfterMs'] ?? readField(each, 'retryAfterMs')
     if (retryable === undefined && typeof flag === 'boolean') retryable = flag
     if (retryAfterMs === undefined && isDelay(delay)) retryAfterMs = delay

@@ -26,7 +26,7 @@ test('G26: the client\'s form and the codec\'s are one, for any value', () => {
     fc.string({ unit: 'binary' }), fc.double(), fc.integer(), fc.boolean(), fc.constant(null), fc.constant(undefined), fc.bigInt(),
     fc.date({ noInvalidDate: false }), fc.uint8Array(), fc.float32Array(), fc.int16Array(),
     fc.string().map((message) => new TypeError(message, { cause: new Error('inner') })),
-    fc.string().map((message) => new StepwellError('locked', message, { details: { tab: 2 } })),
+    fc.string().map((message) => new StepwellError('stale_epoch', message, { details: { tab: 2 } })),
   )
   const { value } = fc.letrec((tie) => ({
     value: fc.oneof({ maxDepth: 4 }, leaf, fc.array(tie('value')), fc.dictionary(fc.oneof(fc.string(), fc.constant('$'), fc.constant('__proto__')), tie('value')),

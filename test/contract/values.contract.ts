@@ -24,7 +24,7 @@ const values: Readonly<Record<string, () => unknown>> = {
   'array buffer and view': () => [Uint8Array.from([1, 2, 3]).buffer, new DataView(Uint8Array.from([4, 5]).buffer)],
   object: () => ({ a: { b: [{ c: undefined }] }, 'x.y': 1, x: { y: 2 } }),
   'like our markers': () => ({ $: ['date', 1], nested: { $: 'x' }, $$: { $: [] } }),
-  errors: () => [Object.assign(new TypeError('t', { cause: new RangeError('r') }), { code: 'E' }), new AggregateError([new Error('one')], 'all'), new StepwellError('failed', 'f', { details: { n: 1 } })],
+  errors: () => [Object.assign(new TypeError('t', { cause: new RangeError('r') }), { code: 'E', exitClass: 'rateLimited', retryAfterMs: 5 }), new AggregateError([new Error('one')], 'all'), new StepwellError('failed', 'f', { details: { n: 1 } })],
   'a blob reference': () => new BlobRef('ab'.repeat(32), 10, 4),
   'large, kept as a blob': () => ({ text: 'x'.repeat(300_000), at: new Date(1) }),
 }

@@ -158,6 +158,20 @@ describe('retries', () => {
         },
         3,
       ],
+      [
+        'exit class terminal, over its own flag',
+        () => {
+          throw Object.assign(new Error('x'), { exitClass: 'terminal', retryable: true })
+        },
+        1,
+      ],
+      [
+        'exit class retry, over its own flag',
+        () => {
+          throw Object.assign(new Error('x'), { exitClass: 'retry', retryable: false })
+        },
+        3,
+      ],
       ['a permanent cause', wrapped, 1],
       ['retryable, with a permanent cause: the nearest wins', overruled, 3],
       [

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { decode } from '../../src/codec.ts'
 import type { Ctx } from '../../src/context.ts'
+import { effectPage } from '../../src/engine/ledger.ts'
 import { ambiguous, permanent, workflow } from '../../src/index.ts'
 import { anything, ID, open, type Process, World } from './support.ts'
 
@@ -113,6 +115,55 @@ describe('undo', () => {
       expect(done.slice(5)).toEqual(decision === 'rerun' ? ['try b', 'undo a'] : ['undo a'])
     })
   }
+
+  for (const decision of ['happened', 'skip', 'fail'] as const) {
+    test(`G13, G15: ${decision} about an undo that failed is kept with who said it; a restart ${decision === 'happened' ? 'does it again' : 'does not do it again'}`, async () => {
+      const keys: string[] = []
+      let isBad = true
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+        await ctx.effect('e', ({ idempotencyKey }) => { keys.push(idempotencyKey); return keys.length }, { ...custom, input: 1, undo: () => { throw permanent(new Error('the bank is closed')) } })
+        await ctx.step('s', ({ idempotencyKey }) => { keys.push(idempotencyKey) }, { undo: () => { throw permanent(new Error('closed too')) } })
+        if (isBad) throw new Error('no')
+      })
+      const process = open(w)
+      for (const key of ['s', 'e']) {
+        const end = key === 's' ? await process.run(w) : await process.runs.settle(ID)
+        expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_failed', details: { key } } })
+        await process.runs.control(ID, { kind: 'resolve', seq: (end as { blocked: { details: { seq: number } } }).blocked.details.seq, decision }, 'ada')
+      }
+      expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+      const { items } = await effectPage(process.world.shelf.open(ID))
+      expect(items).toMatchObject([{ key: 'e', status: decision === 'happened' ? 'undone' : 'done', decision: { word: decision, by: 'person', principal: 'ada' } }])
+      isBad = false
+      await process.runs.control(ID, { kind: 'restart' })
+      expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+      const [effect, step, ...again] = keys
+      if (decision === 'happened') {
+        expect(again.length).toBe(2)
+        expect(new Set(keys).size).toBe(4)
+      } else {
+        // The effect was found; the step runs again as any step does, under the key by which the other side knows it.
+        expect(again).toEqual([step])
+        expect(effect).not.toBe(step)
+      }
+    })
+  }
+
+  test('G13: who had a failed undo tried again is in the entry of that attempt', async () => {
+    let isBroken = true
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.effect('e', () => 1, { ...custom, input: 1, undo: () => { if (isBroken) throw permanent(new Error('the bank is closed')) } })
+      throw new Error('no')
+    })
+    const process = open(w)
+    const end = await process.run(w)
+    isBroken = false
+    await process.runs.control(ID, { kind: 'resolve', seq: (end as { blocked: { details: { seq: number } } }).blocked.details.seq, decision: 'rerun' }, 'ada')
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+    const intents = process.world.entries().filter(({ kind }) => kind === 'undo_intended')
+    expect(intents.map(({ payload }) => payload.length === 0 ? undefined : decode(payload))).toEqual([undefined, { decision: 'rerun', principal: 'ada' }])
+    expect(await process.world.shelf.open(ID).rows('inbox', { limit: 10 })).toEqual([])
+  })
 
   test('a crash at every commit of the undoing: each undo is done, none that was committed again', async () => {
     for (let at = 1; at <= 12; at++) {

@@ -19,7 +19,7 @@ describe('control in a page', () => {
     const paying = workflow({ name: 'paying', input: any<null>() }, async (ctx) => ctx.effect('pay', () => { throw ambiguous(new Error('dead line')) }, {
       kind: 'money', input: { cents: 5 }, onAmbiguous: 'ask',
     }))
-    const well = await open({ name: freshName(), workflows: [sleepy, flaky, paying], limits })
+    const well = await open({ name: freshName(), workflows: [sleepy, flaky, paying], limits, principal: 'ada' })
 
     const one = await well.start(sleepy, null)
     expect((await one.pause()).outcome).toBe('requested')
@@ -45,11 +45,14 @@ describe('control in a page', () => {
     expect((await three.resolve(effect!.seq!, { decision: 'happened', value: 'in the books' })).outcome).toBe('requested')
     await expect(three.resolve(effect!.seq!, { decision: 'fail' })).rejects.toMatchObject({ code: 'already_resolved' })
     expect(await three.result()).toBe('in the books')
-    expect(await three.effects()).toMatchObject({ items: [{ status: 'done', key: 'pay' }] })
+    expect(await three.effects()).toMatchObject({ items: [{ status: 'done', key: 'pay', decision: { word: 'happened', by: 'person', principal: 'ada' } }] })
+    expect((await three.journal({ reveal: true })).items.find(({ kind }) => kind === 'effect_decided')?.payload).toMatchObject({ by: 'person', decision: 'happened', principal: 'ada' })
     await expect(well.get(sleepy, 'nobody').effects()).rejects.toMatchObject({ code: 'run_not_found' })
 
     const four = await well.start(sleepy, null, { delay: '1 day' })
     expect(await four.cancel({ undo: true })).toMatchObject({ status: 'cancelled' })
+    expect((await four.journal({ reveal: true })).items.find(({ kind }) => kind === 'cancel_requested')?.payload).toMatchObject({ principal: 'ada' })
+    await expect(open({ name: freshName(), workflows: [sleepy], principal: '' })).rejects.toMatchObject({ code: 'invalid_argument' })
   })
 
   test('G29: a restart of an ended run that was stored before the page died is carried out by the next one', async () => {

@@ -93,6 +93,9 @@ describe('over HTTP', () => {
     expect(await send('POST', `${run.id}/effects/${seq}/resolve`, resolution)).toMatchObject({ status: 200, body: { outcome: 'already_requested' } })
     const { items } = (await send('GET', `${run.id}/effects`)).body as { items: Record<string, unknown>[] }
     expect(items).toMatchObject([{ key: 'pay', status: resolution.decision === 'skip' ? 'skipped' : 'done', hasUndo: false, undos: 0 }])
+    // Each decision is an entry of its own, with who made it.
+    const { items: entries } = (await send('GET', `${run.id}/journal?reveal=1`)).body as { items: { kind: string; payload: unknown }[] }
+    expect(entries.filter(({ kind }) => kind === 'effect_decided').map(({ payload }) => payload)).toMatchObject([{ intent: seq, by: 'person', decision: resolution.decision, principal: 'ada' }])
     if (resolution.decision === 'skip') expect(items[0]).toMatchObject({ decision: { word: 'skip', by: 'person', principal: 'ada' } })
     // Neither its input nor its value.
     expect(JSON.stringify(items)).not.toMatch(/cents|books|paid/)
@@ -194,6 +197,19 @@ describe.each(['edge', 'remote'] as const)('the %s client', (name) => {
     expect((await cancelled.cancel({ undo: true })).outcome).toBe('cancelled')
     expect(await codeOf(cancelled.restart())).toBe('already_ended')
   })
+})
+
+test('G13: a client of the worker itself says for whom it acts', async () => {
+  const acting = well.client({}, { principal: 'grace' })
+  const paying = await acting.start('paying', 0)
+  const seq = await asked(paying)
+  await paying.resolve(seq, { decision: 'skip', value: 'later' })
+  expect(await paying.result()).toBe('later')
+  expect((await paying.effects()).items).toMatchObject([{ decision: { word: 'skip', by: 'person', principal: 'grace' } }])
+  const waiting = await acting.start('sleepy', { ms: 100_000 })
+  await waiting.cancel()
+  expect((await waiting.journal({ reveal: true })).items.find(({ kind }) => kind === 'cancel_requested')?.payload).toMatchObject({ principal: 'grace' })
+  for (const principal of ['', 'x'.repeat(257), 5 as never]) expect(() => well.client({}, { principal })).toThrow(/principal/)
 })
 
 test('G29: a restart of an ended run that was stored before its object died is carried out by the alarm', async () => {
