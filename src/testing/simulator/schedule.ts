@@ -107,7 +107,7 @@ export class Schedule implements DiskWatcher {
     // Each seed aims at one cell, so that all of them are reached; the rest is chance.
     // In strides, so that few seeds reach both hosts and all kinds.
     this.#aim = cells[(seed * 397) % cells.length] as Cell
-    this.#share = dice.pick([0, 0.02, 0.06])
+    this.#share = dice.pick([0.005, 0.02, 0.06])
     this.version = this.#aim.fault === 'roll back' || this.#aim.kind === 'patch_applied' ? 2 : this.#aim.fault === 'deploy' ? 1 : dice.pick([1, 2] as const)
     const sound: Clock = { offset: 0, rate: 1 }
     // Sometimes the input is a blob.
