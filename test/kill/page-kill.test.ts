@@ -88,7 +88,7 @@ test('G2: Chromium is killed in the middle of a digest; hashed chunks stay hashe
   let tab = await visit()
   const side = () => tab.locator('#panel-browser')
   await side().getByText('Digest of files').click()
-  await side().locator('input[type=file]').setInputFiles([{ name: 'data.bin', mimeType: 'application/octet-stream', buffer: content }])
+  await side().locator('input[type=file]').setInputFiles([{ name: 'data.bin', mimeType: 'application/octet-stream', buffer: content }], { timeout: 120_000 })
   await side().getByRole('button', { name: /^Digest 1 file/ }).click()
   // From the database itself: how many entries the journals in it hold. A string, because a page's types are not this program's.
   const done = (): Promise<number> => tab.evaluate(`(async () => {

@@ -118,6 +118,7 @@ class Tab extends Actor {
   readonly #version: 1 | 2
   readonly #drivers = new Map<string, Driver>()
   readonly #kept = new Set<string>()
+  readonly #inboxSeen = new Map<string, number>()
   readonly #pokes = new Map<string, () => void>()
 
   constructor(device: Device, number: number) {
@@ -193,6 +194,7 @@ class Tab extends Actor {
           this.device.release(runId, this)
           continue
         }
+        this.#inboxSeen.set(runId, (await store.read())?.inbox ?? 0)
         const end = await this.#driver(runId, store).drive()
         this.device.release(runId, this)
         if (end.kind !== 'parked' && end.kind !== 'ended') await this.#idle(runId, end.kind === 'blocked' ? LOOK_MS : 1000)
@@ -209,7 +211,9 @@ class Tab extends Actor {
     if (row === undefined) return undefined
     const record = this.device.disk.record(store.runId)
     if (record === undefined) return undefined
-    const hasMessage = row.inbox > 0 && (await store.keys('inbox', { limit: 1 })).length > 0
+    // One that was there when it was driven last waits for something: a pause, for the end of what is being undone.
+    const isNews = isFresh || row.inbox > (this.#inboxSeen.get(store.runId) ?? 0)
+    const hasMessage = row.inbox > 0 && isNews && (await store.keys('inbox', { limit: 1 })).length > 0
     if (isEnded(record.status) && row.wakeAt === null && !hasMessage) return undefined
     const definition = this.device.schedule.workflows(this.#version).get(record.workflow)
     if (definition === undefined || !knowsVersion(definition, record.version)) return LOOK_MS
