@@ -68,7 +68,7 @@ export type WorkflowServices<D> = D extends Workflow<any, any, any, any, any, in
 
 /**
  * Defines a workflow. `start` takes the input schema's input type, the function gets its output type; the result is the
- * output schema's output. Throws `invalid_argument` for a bad name or version: nothing else happens at definition.
+ * output schema's output. Throws `invalid_argument`, `invalid_duration` for a bad option: nothing else happens at definition.
  */
 export function workflow<
   const N extends string, IS extends Schema<any, any>, OS extends Schema<any, any>, Sig extends SignalMap = {}, S extends Services = {},
@@ -86,43 +86,55 @@ export function workflow(
   options: WorkflowOptions<string, Schema, Schema | undefined, SignalMap, Services>,
   fn: (ctx: never, input: never) => unknown,
 ): AnyWorkflow {
-  if (!/^[A-Za-z0-9._~-]{1,64}$/.test(options.name)) {
-    throw new StepwellError('invalid_argument', `workflow name ${JSON.stringify(options.name)}: use 1 to 64 letters, digits, "." "_" "~" "-"`)
+  const refuse = (why: string): never => { throw new StepwellError('invalid_argument', why) }
+  if (typeof options !== 'object' || options === null) refuse('a workflow is defined by its options and its function')
+  if (typeof options.name !== 'string' || !/^[A-Za-z0-9._~-]{1,64}$/.test(options.name)) {
+    refuse(`workflow name ${String(options.name)}: use 1 to 64 letters, digits, "." "_" "~" "-"`)
   }
   const version = options.version ?? 1
   const replays = options.replays ?? []
+  if (!Array.isArray(replays)) refuse(`workflow ${options.name}: replays is a list of versions`)
   for (const v of [version, ...replays]) {
     if (!Number.isSafeInteger(v) || v < 1) {
-      throw new StepwellError('invalid_argument', `workflow ${options.name}: version ${String(v)} is not a whole number from 1`)
+      refuse(`workflow ${options.name}: version ${String(v)} is not a whole number from 1`)
     }
   }
-  if (typeof fn !== 'function') throw new StepwellError('invalid_argument', `workflow ${options.name}: no function given`)
-  if (typeof options.input?.['~standard']?.validate !== 'function') {
-    throw new StepwellError('invalid_argument', `workflow ${options.name}: input is not a Standard Schema`)
-  }
+  if (typeof fn !== 'function') refuse(`workflow ${options.name}: no function given`)
+  const { output, signals = {}, onDivergence = 'fail', retention = {} } = options
+  if (!isSchema(options.input)) refuse(`workflow ${options.name}: input is not a Standard Schema`)
+  if (output !== undefined && !isSchema(output)) refuse(`workflow ${options.name}: output is not a Standard Schema`)
+  if (typeof signals !== 'object' || signals === null || !Object.values(signals).every(isSchema)) refuse(`workflow ${options.name}: signals are Standard Schemas, by name`)
+  if (onDivergence !== 'fail' && onDivergence !== 'restart') refuse(`workflow ${options.name}: onDivergence is "fail" or "restart"`)
+  if (typeof retention !== 'object' || retention === null) refuse(`workflow ${options.name}: retention says how long runs are kept, as { completed, failed }`)
   return Object.freeze({
     name: options.name,
     version,
     replays: Object.freeze([...replays]),
     input: options.input,
-    output: options.output,
+    output,
     timeoutMs: options.timeout === undefined ? undefined : toMs(options.timeout, 'timeout'),
     graceMs: toMs(options.grace ?? '30 seconds', 'grace'),
-    onDivergence: options.onDivergence ?? 'fail',
+    onDivergence,
     retention: Object.freeze({
-      completedMs: options.retention?.completed === undefined ? undefined : toMs(options.retention.completed, 'retention.completed'),
-      failedMs: options.retention?.failed === undefined ? undefined : toMs(options.retention.failed, 'retention.failed'),
+      completedMs: retention.completed === undefined ? undefined : toMs(retention.completed, 'retention.completed'),
+      failedMs: retention.failed === undefined ? undefined : toMs(retention.failed, 'retention.failed'),
     }),
     run: fn,
   })
 }
 
-/** The workflows a host knows, by name. Throws `invalid_argument` when two share one. */
+function isSchema(schema: unknown): boolean {
+  return typeof (schema as Schema | null | undefined)?.['~standard']?.validate === 'function'
+}
+
+/** The workflows a host knows, by name. Throws `invalid_argument` when two share one, and for what is no definition. */
 export type Registry = ReadonlyMap<string, AnyWorkflow>
 
 export function registry(workflows: readonly AnyWorkflow[]): Registry {
   const byName = new Map<string, AnyWorkflow>()
-  for (const definition of workflows) {
+  if (!Array.isArray(workflows)) throw new StepwellError('invalid_argument', 'workflows is a list of definitions')
+  for (const definition of workflows as readonly AnyWorkflow[]) {
+    if (typeof definition?.run !== 'function') throw new StepwellError('invalid_argument', 'what is in the list of workflows is made by workflow()')
     if (byName.has(definition.name)) {
       throw new StepwellError('invalid_argument', `two workflows are named ${definition.name}`)
     }

@@ -48,8 +48,9 @@ export async function loadFast(): Promise<boolean> {
 
 const digits: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
-/** Lower-case hex. */
+/** Lower-case hex. Throws `invalid_argument`. */
 export function hex(bytes: Uint8Array): string {
+  if (!ArrayBuffer.isView(bytes)) throw new StepwellError('invalid_argument', 'hex takes bytes')
   let text = ''
   for (let i = 0; i < bytes.length; i++) text += digits[bytes[i]!]!
   return text

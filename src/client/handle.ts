@@ -1,7 +1,7 @@
 // The client interface over whatever reaches the runs: HTTP, or calls to their objects. Typed here, once.
 
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, Resolution, ResultOptions, Run, StartOptions,
 } from '../client.ts'
 import type { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
@@ -46,26 +46,28 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
       id,
       created,
       status: () => run.status(),
-      result: (how) => result(run, id, how),
-      cancel: (how = {}) => run.cancel(how),
+      result: async (how) => result(run, id, given(how)),
+      cancel: async (how) => run.cancel(given(how)),
       pause: () => run.control({ kind: 'pause' }),
       resume: () => run.control({ kind: 'resume' }),
-      restart: (how = {}) => run.control({ kind: 'restart', ...how }),
-      retry: (how = {}) => run.control({ kind: 'retry', ...how }),
-      resolve: (seq, resolution) => run.control({ kind: 'resolve', seq, ...resolution }),
-      effects: (how = {}) => run.effects(how),
+      restart: async (how) => run.control({ kind: 'restart', ...given(how) }),
+      retry: async (how) => run.control({ kind: 'retry', ...given(how) }),
+      resolve: async (seq, resolution) => run.control({ ...given(resolution) as Resolution, kind: 'resolve', seq }),
+      effects: async (how) => run.effects(given(how)),
       signal: async () => { throw new StepwellError('unsupported', 'this version has no signals yet') },
-      journal: (how = {}) => run.journal(how),
+      journal: async (how) => run.journal(given(how)),
       export: () => run.export(),
     }
   }
   const client: Client<AnyWorkflow> = {
-    async start(target: string | AnyWorkflow, input: unknown, options: StartOptions = {}) {
-      const { id, created } = await transport.start(nameOf(target), input, options)
-      return handle(id, created, options)
+    async start(target: string | AnyWorkflow, input: unknown, options?: StartOptions) {
+      const { id, created } = await transport.start(nameOf(target), input, given(options))
+      return handle(id, created, given(options))
     },
-    get(_: string | AnyWorkflow, id: string, options: GetOptions = {}) {
-      return handle(id, undefined, options)
+    get(target: string | AnyWorkflow, id: string, options?: GetOptions) {
+      nameOf(target)
+      if (typeof id !== 'string') throw new StepwellError('invalid_id', 'the id of a run is a string')
+      return handle(id, undefined, given(options))
     },
     putBlob: (id, data, options = {}) => transport.putBlob(id, data, options),
   }
@@ -86,6 +88,15 @@ async function result(run: RunTransport, id: string, { timeout, abortSignal }: R
   }
 }
 
+/** Options are an object, or left out. */
+function given<T extends object>(options: T | undefined): T | Record<never, never> {
+  if (options === undefined) return {}
+  if (typeof options !== 'object' || options === null) throw new StepwellError('invalid_argument', 'options are an object')
+  return options
+}
+
 function nameOf(target: string | AnyWorkflow): string {
-  return typeof target === 'string' ? target : target.name
+  const name = typeof target === 'string' ? target : target?.name
+  if (typeof name !== 'string') throw new StepwellError('invalid_argument', 'a workflow is given by its definition or its name')
+  return name
 }

@@ -73,6 +73,7 @@ interface Call {
  * refuses is thrown with the host's own code.
  */
 export function remote<W extends Workflows>(options: RemoteOptions): Client<OneOf<W>> {
+  if (typeof options?.url !== 'string') throw new StepwellError('invalid_argument', 'url says where the API is mounted')
   const base = options.url.replace(/\/+$/, '')
   const send = options.fetch ?? ((url, init) => platform.fetch(url, init))
   const { limit = 4, delayMs = 250 } = options.retry ?? {}
@@ -114,7 +115,7 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
       cancel: async ({ reason, undo }) => await ask(`${path}/cancel`, { method: 'POST', query: { jurisdiction }, body: toWireText(defined({ reason, undo })) }) as CancelOutcome,
       control: async ({ kind, ...rest }) => {
         const { seq, ...body } = rest as { seq?: number }
-        const action = kind === 'resolve' ? `effects/${seq}/resolve` : kind
+        const action = kind === 'resolve' ? `effects/${String(seq)}/resolve` : kind
         return await ask(`${path}/${action}`, { method: 'POST', query: { jurisdiction }, body: toWireText(defined(body)) }) as ControlOutcome
       },
       effects: async ({ after, limit: count }) => {

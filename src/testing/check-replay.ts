@@ -47,6 +47,7 @@ export interface ReplayOptions {
  */
 export async function checkReplay(lines: AsyncIterable<string> | Iterable<string>, workflow: AnyWorkflow, options: ReplayOptions = {}): Promise<ReplayCheck> {
   try {
+    if (typeof workflow?.run !== 'function') throw new StepwellError('invalid_argument', 'the second argument is the workflow, as workflow() made it')
     const { store, record, last } = await load(lines)
     return await checkStored(store, record, last, workflow, options)
   } catch (error) {
@@ -142,7 +143,10 @@ async function load(lines: AsyncIterable<string> | Iterable<string>): Promise<Lo
   let last: Entry | undefined
   let isWhole = false
   const write = (batch: Batch): void => { store?.commit(batch) }
+  const isList = typeof lines === 'object' && lines !== null && (Symbol.iterator in lines || Symbol.asyncIterator in lines)
+  if (!isList) throw new StepwellError('invalid_argument', 'the first argument is the lines of an export')
   for await (const line of lines) {
+    if (typeof line !== 'string') throw damaged('a line of it is no text')
     if (line.trim() === '') continue
     const value = parse(line)
     if (isWhole) throw damaged('it goes on behind its last line')
