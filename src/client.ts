@@ -125,7 +125,7 @@ export interface Run<D> {
   readonly id: string
   /** For runs that this client just started: false when an equal start had created it before. Undefined from `get`. */
   readonly created: boolean | undefined
-  /** Throws `run_not_found`. Writes nothing. */
+  /** Throws `run_not_found`; `run_swept` once it was removed, as every method of a run. Writes nothing. */
   status(): Promise<RunSummary>
   /** The output, when the run completes. Throws the run's error when it fails, `cancelled` when it was cancelled. */
   result(options?: ResultOptions): Promise<WorkflowOutput<D>>
@@ -157,7 +157,10 @@ export interface Run<D> {
   ): Promise<{ seq: number; duplicate: boolean }>
   /** Entries with seq > after, at most `limit` (default 100, at most 1000), payloads hidden unless `reveal`. */
   journal(options?: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
-  /** The whole run as NDJSON lines, one record a line, the first one the header: what the test kit can replay. */
+  /**
+   * The whole run as NDJSON lines, one record a line, the first one the header: what the test kit can replay, and the way to keep a run
+   * that has a retention. Throws `run_swept` also in the middle, when it is removed meanwhile: what has no last line is not whole.
+   */
   export(): AsyncIterable<string>
 }
 
@@ -167,7 +170,7 @@ export type Named<W extends AnyWorkflow, T> = T extends AnyWorkflow ? T : Extrac
 export interface Client<W extends AnyWorkflow> {
   /**
    * Durable when it resolves: run row, first entry and wake time are one commit. Throws `input_invalid`, `input_mismatch` (the
-   * id or token was used with another input or workflow), `not_registered`, `invalid_id`, `limit_exceeded`.
+   * id or token was used with another input or workflow), `run_swept` (it was this one's, which is over and removed), `not_registered`, `invalid_id`, `limit_exceeded`.
    */
   start<const T extends W | W['name']>(
     target: T, input: WorkflowInput<Named<W, T>>, options?: StartOptions,

@@ -36,8 +36,9 @@ export interface WorkflowOptions<
   /** When the code no longer fits the journal: block the run (default), or begin its next generation. */
   readonly onDivergence?: 'fail' | 'restart'
   /**
-   * How long an ended run is kept: `failed` also for one that was cancelled. Default: for good. When it ends the time is noted with it;
-   * what removes it comes with a later version.
+   * How long an ended run is kept: `failed` also for one that was cancelled. Default: for good. Then it is removed, with everything that
+   * it has, once its end was told (`onEnd`); its id stays taken, and whoever asks for it is told `run_swept`. `export` it before, to keep
+   * it. What counts is the definition at the end; a restart before that time begins a run that goes on, and a new time when that ends.
    */
   readonly retention?: { readonly completed?: Duration; readonly failed?: Duration }
 }

@@ -61,6 +61,8 @@ export interface Limits {
   readonly noticeMs: number
   /** Deliveries of one terminal notice that are tried, before it is kept as dead. */
   readonly noticeTries: number
+  /** Rows and entries that one commit of a sweep removes at most. */
+  readonly sweepRows: number
 }
 
 export const defaultLimits: Limits = Object.freeze({
@@ -93,6 +95,7 @@ export const defaultLimits: Limits = Object.freeze({
   detailsBytes: 8 * 1024,
   noticeMs: 30_000,
   noticeTries: 20,
+  sweepRows: 500,
 })
 
 /** The defaults with `overrides`. Throws `invalid_argument` for a name that is no limit or a value that is no positive number. */

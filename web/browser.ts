@@ -5,7 +5,11 @@ import type { Services, ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
 import { type Duration, toMs } from '../src/duration.ts'
 import type { OnEnd } from '../src/engine/notice.ts'
+<<<<<<< HEAD
 import { knownPrincipal } from '../src/engine/post.ts'
+=======
+import { isExpired, isOwing } from '../src/engine/sweep.ts'
+>>>>>>> sweep
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import type { LogRecord } from '../src/host.ts'
 import { decodeRecord } from '../src/journal/record.ts'
@@ -86,6 +90,11 @@ export interface BrowserClient<W extends AnyWorkflow> extends Client<W> {
    * any may have changed. A hint to read again; none is promised for each change.
    */
   subscribe(listener: (runIds: readonly string[]) => void): () => void
+  /**
+   * Ids of the runs that are removed as soon as their locks are free: ended, told, and their retention is over. Writes nothing; a run
+   * of which more than its outcome is wanted can still be exported.
+   */
+  expired(): Promise<string[]>
   /** How safe the data is. Never asks the user anything: `navigator.storage.persist()` is the page's to call. */
   storage(): Promise<StorageHealth>
   /** Stops driving, gives all locks back, closes the database. Runs go on where they are opened next. Repeats are harmless. */
@@ -169,6 +178,7 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
     name, remote: options.remote,
     runs: (runsOptions?: RunsOptions) => listRuns(shelf, drives, runsOptions),
     subscribe: (listener: (runIds: readonly string[]) => void) => hints.listen(({ runIds }) => listener(runIds)),
+    expired: () => expired(shelf, host.now()),
     storage: storageHealth,
     close,
     async destroy() {
@@ -180,22 +190,25 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
   return client as unknown as BrowserClient<W[number]>
 }
 
-async function listRuns(shelf: Shelf, drives: Drives, options: RunsOptions = {}): Promise<RunSummary[]> {
+async function idsOf(shelf: Shelf): Promise<string[]> {
   const ids: string[] = []
   for (let after = ''; ;) {
     const page = await shelf.runs({ after, limit: PAGE })
     ids.push(...page)
-    if (page.length < PAGE) break
+    if (page.length < PAGE) return ids
     after = page.at(-1) as string
   }
-  const found = await inParts(ids, async (id) => ({ id, at: await createdAt(shelf, id) }))
+}
+
+async function listRuns(shelf: Shelf, drives: Drives, options: RunsOptions = {}): Promise<RunSummary[]> {
+  const found = (await inParts(await idsOf(shelf), async (id) => ({ id, at: await createdAt(shelf, id) }))).filter(isThere)
   found.sort((a, b) => b.at - a.at || (a.id < b.id ? -1 : 1))
   const summaries = await inParts(found.slice(0, options.limit), async ({ id }) => {
     try {
       return [await summarize(shelf.open(id), drives, options)]
     } catch (error) {
       // Removed meanwhile, or damaged: that one only, the others are shown.
-      if (isStepwellError(error, 'run_not_found')) return []
+      if (isStepwellError(error, 'run_not_found') || isStepwellError(error, 'run_swept')) return []
       if (isStepwellError(error) && error.kind === 'integrity') return [damaged(id, error)]
       throw error
     }
@@ -203,14 +216,37 @@ async function listRuns(shelf: Shelf, drives: Drives, options: RunsOptions = {})
   return summaries.flat()
 }
 
-async function createdAt(shelf: Shelf, id: string): Promise<number> {
+interface Dated {
+  readonly id: string
+  readonly at: number | undefined
+}
+
+const isThere = (run: Dated): run is Dated & { readonly at: number } => run.at !== undefined
+
+/** Undefined for one that is not there any more. */
+async function createdAt(shelf: Shelf, id: string): Promise<number | undefined> {
   const row = await shelf.open(id).read()
   try {
-    return row === undefined ? 0 : decodeRecord(row).createdAt
-  } catch {
-    // Its summary says what is wrong with it.
-    return 0
+    return row === undefined ? undefined : decodeRecord(row).createdAt
+  } catch (error) {
+    // Of one that is damaged its summary says what is wrong with it.
+    return isStepwellError(error, 'run_swept') ? undefined : 0
   }
+}
+
+async function expired(shelf: Shelf, now: number): Promise<string[]> {
+  const found = await inParts(await idsOf(shelf), async (id) => {
+    const store = shelf.open(id)
+    try {
+      const row = await store.read()
+      return row !== undefined && isExpired(decodeRecord(row), now) && !await isOwing(store) ? [id] : []
+    } catch (error) {
+      // Swept, damaged or of a newer version: not removed, whatever its age.
+      if (isStepwellError(error, 'run_swept') || (isStepwellError(error) && error.kind === 'integrity')) return []
+      throw error
+    }
+  })
+  return found.flat()
 }
 
 function damaged(id: string, error: StepwellError): RunSummary {

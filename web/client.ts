@@ -64,6 +64,8 @@ export function createClient(init: ClientInit): Client<AnyWorkflow> {
       new BrowserRun(init, definitionOf(what).name, legalRunId(id), undefined),
     async putBlob(runId: string, data: Uint8Array | ReadableBytes, options: PutBlobOptions = {}): Promise<BlobRef> {
       const of = data instanceof Uint8Array ? data.length : 'size' in data ? data.size : undefined
+      const row = await shelf.open(runId).read()
+      if (row !== undefined && isEnded(decodeRecord(row).status)) throw new StepwellError('already_ended', `run ${runId} has ended: nothing can be added to it`)
       return writeBlob(shelf.open(runId), limits, host.now(), data, (bytes) => options.progress?.(bytes, of))
     },
   }

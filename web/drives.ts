@@ -4,12 +4,14 @@
 import { knowsVersion, type Registry } from '../src/define.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
 import type { OnEnd } from '../src/engine/notice.ts'
+import { isExpired, isOwing } from '../src/engine/sweep.ts'
 import { isStepwellError, type Redact } from '../src/errors.ts'
 import { loadFast } from '../src/hash.ts'
 import type { Host } from '../src/host.ts'
 import { decodeRecord, isEnded, isMidDrive, type RunRecord } from '../src/journal/record.ts'
+import { type Tombstone, tombstoneOf } from '../src/journal/tombstone.ts'
 import type { Limits } from '../src/limits.ts'
-import type { RunRow, RunStore, Shelf } from '../src/store/store.ts'
+import { earlier, type RunRow, type RunStore, type Shelf } from '../src/store/store.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Hints } from './hints.ts'
 import type { RunLock, RunLocks } from './locks.ts'
@@ -209,10 +211,13 @@ export class Drives {
     if (this.#driving.get(runId) === driver) this.#driving.delete(runId)
     switch (end.kind) {
       case 'ended':
+        this.#inboxSeen.delete(runId)
+        hints.tell('ended', runId)
+        return { kind: 'at', at: earlier(end.expiresAt ?? null, end.wakeAt) }
       case 'absent':
         this.#inboxSeen.delete(runId)
         hints.tell('ended', runId)
-        return { kind: 'at', at: end.kind === 'ended' ? end.wakeAt ?? null : null }
+        return { kind: 'at', at: null }
       case 'parked':
       case 'blocked':
         return { kind: 'at', at: end.wakeAt }
@@ -318,12 +323,19 @@ export class Drives {
     if (row === undefined) return { kind: 'over' }
     let record: RunRecord
     try {
+      const tombstone = tombstoneOf(row)
+      if (tombstone !== undefined) return this.#seeGrave(row, tombstone)
       record = decodeRecord(row)
     } catch (error) {
       return this.#foreign(runId, 'its row cannot be read here, so it is left alone', error)
     }
     // Ended, told, and nobody asks for more.
     if (isEnded(record.status) && row.wakeAt === null && !(await this.#hasMessage(store, row, options))) return { kind: 'over' }
+    // Nothing but its sweep is left to do, for which nobody needs to know the workflow. Those that go on are driven before.
+    if (isEnded(record.status) && row.wakeAt !== null && row.wakeAt === record.expiresAt && !await this.#hasMessage(store, row, options)) {
+      if (!isExpired(record, this.#init.host.now())) return { kind: 'at', at: row.wakeAt }
+      if (!await isOwing(store)) return { kind: 'due', isTimer: false, inbox: row.inbox }
+    }
     const definition = this.#init.registry.get(record.workflow)
     if (definition === undefined || !knowsVersion(definition, record.version)) {
       const what = `version ${record.version} of ${record.workflow}`
@@ -335,6 +347,13 @@ export class Drives {
     if (options.isOpening === true && record.blocked?.curable === true) return due(false)
     if (await this.#hasMessage(store, row, options)) return due(false)
     return { kind: 'at', at: row.wakeAt }
+  }
+
+  /** A sweep that was cut off goes on: at once where the lock tells that nobody is at it. */
+  #seeGrave(row: RunRow, { isUnderWay }: Tombstone): Seen {
+    if (row.wakeAt === null) return { kind: 'over' }
+    const isDue = row.wakeAt <= this.#init.host.now() || (isUnderWay && this.#init.locks.areReal)
+    return isDue ? { kind: 'due', isTimer: false, inbox: row.inbox } : { kind: 'at', at: row.wakeAt }
   }
 
   async #hasMessage(store: RunStore, row: RunRow, options: VisitOptions): Promise<boolean> {

@@ -207,7 +207,7 @@ class IdbStore implements RunStore {
    * fit is undone, and the answer is undefined: the way without `known` finds the reason.
    */
   async #commit(batch: Own, known: Known | undefined): Promise<CommitAnswer | undefined> {
-    const { expect, groups, durability = 'relaxed', require = [] } = batch
+    const { expect, groups, durability = 'relaxed', require = [], cut = 0 } = batch
     const lastGroup = groups.at(-1)
     let next: StoredRun | undefined
     let seq = 0
@@ -215,6 +215,7 @@ class IdbStore implements RunStore {
       let run: StoredRun | undefined
       let head = known?.seq ?? 0
       let isMissing = false
+      let split: Group | undefined
       let waiting = 1
       const decide = (): void => {
         if (--waiting > 0) return
@@ -224,6 +225,16 @@ class IdbStore implements RunStore {
         const posted = (batch.post ?? []).map((_, i) => (run?.inbox ?? batch.row?.inbox ?? 0) + i + 1)
         next = this.#nextRun(batch, run, head)
         seq = lastGroup === undefined ? head : lastSeq(lastGroup)
+        if (cut > 0 && run !== undefined && next !== undefined) {
+          const isAll = cut === head
+          this.#cut(turn, run.born, cut, isAll ? Infinity : cut, split)
+          if (isAll) {
+            // With the groups goes what an older driver collides with: it adds to a life that is over, as after `destroy`.
+            const { stop: _, ...emptied } = next
+            next = { ...emptied, born: randomName() }
+            seq = 0
+          }
+        }
         if (next !== undefined && next !== run) turn.write(turn.store('run').put(next))
         if (next?.stop !== undefined && next.stop !== run?.stop) turn.write(turn.store('entry').put(null, [this.runId, next.born, next.stop]))
         if (next !== undefined && known === undefined) this.#append(turn, groups, next.born, run?.stop)
@@ -243,6 +254,7 @@ class IdbStore implements RunStore {
           if (group === undefined) head = 0
           else head = group === null ? ((cursor as IDBCursor).key as [string, string, number])[2] - 1 : lastSeq(group)
         })
+        if (cut > 0) ask(turn.store('entry').openCursor(this.#groups(born, 1, cut), 'prev'), (cursor) => (split = cursor?.value as Group | undefined))
       }
       const isHeadAsked = expect.kind === 'head' && known === undefined
       // A guess saves one turn: this life of the run is nearly always the one that was seen last.
@@ -291,6 +303,14 @@ class IdbStore implements RunStore {
       const store = turn.store('entry')
       turn.write(group.seq === stop ? store.put(group, key) : store.add(group, key))
     }
+  }
+
+  /** Of the last group that begins before the cut, what lies behind it becomes a group of its own. `to`: also a stop goes. */
+  #cut(turn: Turn<CommitAnswer | undefined>, born: string, cut: number, to: number, split: Group | undefined): void {
+    const store = turn.store('entry')
+    turn.write(store.delete(this.#groups(born, 1, to)))
+    const rest = split === undefined ? [] : unpack([split], cut, groupEntries)
+    for (const group of pack(rest)) turn.write(store.put(group, [this.runId, born, group.seq]))
   }
 
   #writeSide(turn: Turn<CommitAnswer | undefined>, { post = [], take = [], rows = [] }: Own, posted: readonly number[]): void {

@@ -188,10 +188,15 @@ export class Wake {
   }
 
   async #takeIn(): Promise<void> {
-    const { shelf, look } = this.#init
+    const { shelf, look, host } = this.#init
     const all = await shelf.due(OPENING_PAGE)
     const timers: string[] = []
     const others: string[] = []
+    const options: VisitOptions = { isOpening: true, isSeen: true }
+    const wantAll = (): void => {
+      for (const runId of timers.splice(0)) this.want(runId, options, 1)
+      for (const runId of others.splice(0)) this.want(runId, options, 2)
+    }
     for (let at = 0; at < all.length; at += READS_AT_ONCE) {
       const part = all.slice(at, at + READS_AT_ONCE)
       const looks = await Promise.all(part.map(({ runId }) => look(runId)))
@@ -201,10 +206,10 @@ export class Wake {
         else if (looks[i] === 'timer') timers.push(runId)
         else if (looks[i] === 'due') others.push(runId)
       }
+      // Soonest first: every timer that is due is known now. What comes is mostly ended runs that wait for their sweep, perhaps thousands.
+      if ((part.at(-1)?.wakeAt ?? 0) > host.now()) wantAll()
     }
-    const options: VisitOptions = { isOpening: true, isSeen: true }
-    for (const runId of timers) this.want(runId, options, 1)
-    for (const runId of others) this.want(runId, options, 2)
+    wantAll()
   }
 
   #pump(): void {

@@ -14,6 +14,7 @@ import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import { exportRun } from '../src/journal/export.ts'
 import { decodeRecord, isEnded, isMidDrive, type RunRecord } from '../src/journal/record.ts'
 import { type LiveStepView, outcome, summary } from '../src/journal/summary.ts'
+import { tombstoneOf } from '../src/journal/tombstone.ts'
 import { journalPage } from '../src/journal/view.ts'
 import type { Limits } from '../src/limits.ts'
 import type { Bound } from '../src/store/bounded.ts'
@@ -190,7 +191,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     let isDue = isDriving
     try {
       row = store.read()
-      if (row !== undefined && !isDriving) isDue = this.#isDue(store, row, decodeRecord(row))
+      if (row !== undefined && !isDriving) isDue = this.#isDue(store, row)
     } catch (error) {
       this.#log('error', 'the run can\'t be read', error)
       // A damaged row needs a person; one of a newer version needs a deploy; a store that does not answer needs time.
@@ -198,7 +199,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       else if (error.code === 'format_too_new') await store.arm(this.#host.now() + DAY_MS)
       return
     }
-    if (row === undefined) return this.#sweep(store)
+    if (row === undefined) return this.#clear(store)
     if (!isDue) {
       if (row.wakeAt !== null) await store.arm(row.wakeAt)
       return
@@ -214,7 +215,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
   }
 
   /** Nothing ever started here: what there is are blobs that no start referred to in time. */
-  async #sweep(store: SqliteStore): Promise<void> {
+  async #clear(store: SqliteStore): Promise<void> {
     try {
       await store.destroy()
     } catch (error) {
@@ -232,6 +233,8 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       return { ok: true, value: await run(this.#open()) }
     } catch (error) {
       if (!isStepwellError(error)) this.#log('error', 'a call failed', error)
+      // Nobody asks a swept run for more than this; a sweep that was cut off must go on all the same.
+      else if (error.code === 'run_swept') this.#touch(this.#open())
       return failure(error)
     }
   }
@@ -274,18 +277,19 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     try {
       const row = store.read()
       if (row === undefined) return
-      const record = decodeRecord(row)
-      if (this.#isDue(store, row, record)) this.#poke(store)
+      if (this.#isDue(store, row)) this.#poke(store)
       else if (row.wakeAt !== null && !this.#wasAlarmChecked) this.ctx.waitUntil(this.#checkAlarm(store, row.wakeAt))
     } catch {
       // Damaged: named by whoever reads it.
     }
   }
 
-  /** Whether somebody should drive this run now. */
-  #isDue(store: SqliteStore, row: RunRow, record: RunRecord): boolean {
-    if (isMidDrive(record)) return true
-    if (row.wakeAt !== null && row.wakeAt <= this.#host.now()) return true
+  /** Whether somebody should drive this run now, or go on to remove it. Throws what is wrong with its row. */
+  #isDue(store: SqliteStore, row: RunRow): boolean {
+    const isTime = row.wakeAt !== null && row.wakeAt <= this.#host.now()
+    if (tombstoneOf(row) !== undefined) return isTime
+    const record = decodeRecord(row)
+    if (isMidDrive(record) || isTime) return true
     if (record.blocked?.curable === true && !this.#wasUnblocked) {
       // This instance may be the deploy that cures it.
       this.#wasUnblocked = true
@@ -344,7 +348,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     return Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** Math.min(16, this.#failures++))
   }
 
-  /** The record, once the run has ended or `waitMs` have passed. Throws `run_not_found`. */
+  /** The record, once the run has ended or `waitMs` have passed. Throws `run_not_found`, `run_swept`. */
   async #ended(store: SqliteStore, waitMs: number): Promise<RunRecord> {
     const until = this.#host.now() + waitMs
     for (;;) {

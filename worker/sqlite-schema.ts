@@ -73,6 +73,7 @@ export const updateRunIf = `UPDATE run SET epoch = ?1, wake_at = ?2, record = ?3
 export const bulk = 32
 export const insertEntry = 'INSERT INTO entry (seq, bytes) VALUES (?, ?)'
 export const insertEntries: string = `INSERT INTO entry (seq, bytes) VALUES ${Array<string>(bulk).fill('(?, ?)').join(', ')}`
+export const deleteEntries = 'DELETE FROM entry WHERE seq <= ?'
 export const selectEntries = 'SELECT seq, bytes FROM entry WHERE seq > ? ORDER BY seq LIMIT ?'
 export const selectLast = 'SELECT seq, bytes FROM entry ORDER BY seq DESC LIMIT 1'
 

@@ -267,7 +267,8 @@ class ObjectStore implements SqliteStore {
     return posted
   }
 
-  #writeSide({ take = [], rows = [] }: Batch): void {
+  #writeSide({ take = [], cut = 0, rows = [] }: Batch): void {
+    if (cut > 0) this.#run(sql.deleteEntries, cut)
     for (const n of take) this.#run(sql.deleteSide, 'inbox', inboxKey(n))
     for (const { table, key, value } of rows) {
       if (value === null) this.#run(sql.deleteSide, table, key)

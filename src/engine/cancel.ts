@@ -10,7 +10,7 @@ import { notFound, post } from './post.ts'
 
 /**
  * Posts the request; durable when it resolves. The caller then pokes the driver, and reads the outcome with `cancelOutcome`.
- * Throws `run_not_found`.
+ * Throws `run_not_found`, `run_swept`.
  */
 export async function requestCancel(store: RunStore, now: number, options: CancelOptions & { principal?: string } = {}, bound?: Bound): Promise<CancelOutcome> {
   if (options.reason !== undefined && (typeof options.reason !== 'string' || options.reason.length > 1024)) {

@@ -6,6 +6,7 @@ import { canonicalBytes, decode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
 import { decodeEntry, type Entry, same } from '../journal/entry.ts'
 import { before, type Range } from '../journal/cursor.ts'
+import { refuseSwept, unswept } from '../journal/tombstone.ts'
 import { decodeRecord, isEnded, type Message, type RunRecord } from '../journal/record.ts'
 import type { Bound } from '../store/bounded.ts'
 import type { RunStore } from '../store/store.ts'
@@ -13,7 +14,7 @@ import type { Decided } from './ambiguity.ts'
 import { notFound, post } from './post.ts'
 
 /**
- * Posts what was asked; durable when it resolves. The caller then pokes the driver. Repeats are harmless. Throws `run_not_found`,
+ * Posts what was asked; durable when it resolves. The caller then pokes the driver. Repeats are harmless. Throws `run_not_found`, `run_swept`,
  * `already_ended` (a cancelled run stays cancelled), `not_ended` (a retry of what has not failed), `nothing_to_resolve`,
  * `already_resolved` (another decision was made), `invalid_argument`: nothing written.
  */
@@ -45,11 +46,14 @@ export async function requestControl(store: RunStore, now: number, request: Cont
       if (waiting.some((message) => message.kind === 'restart')) return { outcome: 'already_requested', status }
       if (status === 'cancelled') throw new StepwellError('already_ended', `run ${store.runId} was cancelled, and stays so: start another`)
       if (request.kind === 'retry' && status !== 'failed') throw new StepwellError('not_ended', `run ${store.runId} has not failed: it is ${status}`)
-      const inherited = await past(store, record, request)
-      return posted({
+      const inherited = await unswept(store, record, () => past(store, record, request))
+      const answer = await posted({
         kind: 'restart', because: request.kind, generation: record.generation, inherited, ...who, ...(id === undefined ? undefined : { id }),
         ...(request.kind === 'restart' && request.from !== undefined ? { from: request.from } : undefined),
       })
+      // A sweep that began before the message was stored takes it with the rest; one that had not begun is refused because of it.
+      await refuseSwept(store)
+      return answer
     }
     case 'resolve': {
       const { seq, decision } = request

@@ -19,6 +19,7 @@ import { fromPayload } from './outcome.ts'
 import { Pass, type PassEnd } from './pass.ts'
 import { rebuild } from './rebuild.ts'
 import { RunState } from './state.ts'
+import { isExpired, sweep } from './sweep.ts'
 
 export interface DriverInit {
   readonly store: RunStore
@@ -40,9 +41,10 @@ export interface DriverInit {
 }
 
 export type DriveEnd =
+  /** There is no such run, or it was swept. */
   | { readonly kind: 'absent' }
-  /** `wakeAt`: when its end is told again, if it was not heard. */
-  | { readonly kind: 'ended'; readonly status: RunRecord['status']; readonly wakeAt?: number }
+  /** `wakeAt`: when its end is told again, if it was not heard. `expiresAt`: when it is removed, once there is nothing more to tell. */
+  | { readonly kind: 'ended'; readonly status: RunRecord['status']; readonly wakeAt?: number; readonly expiresAt?: number }
   /** Nothing to do before `wakeAt` (null: before a message comes). */
   | { readonly kind: 'parked'; readonly wakeAt: number | null }
   | { readonly kind: 'blocked'; readonly blocked: Blocked; readonly wakeAt: number | null }
@@ -184,6 +186,7 @@ export class Driver {
       record = decodeRecord(row)
     } catch (error) {
       if (!isStepwellError(error)) throw error
+      if (error.code === 'run_swept') return this.#sweep()
       // The row itself can't be trusted, so nothing is written to it: it is reported, kept, and never driven.
       return { kind: 'blocked', blocked: blockedBy(error, 1, this.#redact), wakeAt: null }
     }
@@ -194,7 +197,7 @@ export class Driver {
     if (!isCancelled && messages.some(({ kind }) => kind === 'restart')) return this.#restart(row, record)
     const now = host.now()
     if (isEnded(record.status)) {
-      if (!hasMessage && (row.wakeAt === null || row.wakeAt > now)) return { kind: 'ended', status: record.status, ...(row.wakeAt === null ? undefined : { wakeAt: row.wakeAt }) }
+      if (!hasMessage && (row.wakeAt === null || row.wakeAt > now)) return endedUntil(record, row.wakeAt)
       return this.#tell(this.#state(row, record, registry.get(record.workflow), await store.last()))
     }
     if (record.generation > 1 && this.#init.onEnd !== undefined) {
@@ -316,11 +319,28 @@ export class Driver {
   async #tell(state: RunState): Promise<DriveEnd | 'again'> {
     if (state.owed !== undefined) this.#init.ended?.()
     // Nothing to tell and nothing to set back, as for nearly every run.
-    else if (state.wakeAt === null && state.inboxSeen === 0) return { kind: 'ended', status: state.record.status }
+    else if (state.wakeAt === (state.record.expiresAt ?? null) && state.inboxSeen === 0 && !isExpired(state.record, this.#init.host.now())) {
+      return endedUntil(state.record, state.wakeAt)
+    }
     const end = await tell(state, this.#telling(state))
     if (end === 'again') return end
     if (end === 'stopped') return { kind: 'stopped' }
-    return { kind: 'ended', status: state.record.status, ...(state.wakeAt === null ? undefined : { wakeAt: state.wakeAt }) }
+    return this.#rest(state)
+  }
+
+  /** Its end was told, as far as it could be: its time may be over. */
+  #rest({ record, wakeAt, outboxAt }: RunState): Promise<DriveEnd | 'again'> | DriveEnd {
+    return outboxAt === undefined && isExpired(record, this.#init.host.now()) ? this.#sweep() : endedUntil(record, wakeAt)
+  }
+
+  async #sweep(): Promise<DriveEnd | 'again'> {
+    const { store, host, limits } = this.#init
+    this.#attempts.abandon(new StepwellError('cancelled', 'the run was removed'))
+    const end = await sweep({ store, host, limits, isStopped: () => this.#isStopped })
+    if (end === 'kept') return 'again'
+    if (end === 'stopped') return { kind: 'stopped' }
+    this.#changed()
+    return { kind: 'absent' }
   }
 
   #telling({ owed, writer, record }: RunState): Telling {
@@ -369,6 +389,12 @@ export class Driver {
       isNoticed: this.#init.onEnd !== undefined,
       committed: (entries: readonly Entry[]) => { if (entries.length > 0) this.#changed() },
     })
+  }
+}
+
+function endedUntil({ status, expiresAt }: RunRecord, wakeAt: number | null): DriveEnd {
+  return {
+    kind: 'ended', status, ...(wakeAt === null || wakeAt === expiresAt ? undefined : { wakeAt }), ...(expiresAt === undefined ? undefined : { expiresAt }),
   }
 }
 

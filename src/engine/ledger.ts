@@ -4,6 +4,7 @@
 import type { EffectPage, EffectView, PageOptions } from '../client.ts'
 import { decode, encode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
+import { readable, unswept } from '../journal/tombstone.ts'
 import { pageOf } from '../journal/view.ts'
 import type { RowWrite, RunStore } from '../store/store.ts'
 import type { EffectKind } from './key.ts'
@@ -93,10 +94,15 @@ export async function* ledgerRows(store: RunStore): AsyncIterable<{ readonly bas
   }
 }
 
-/** What `effects()` shows: the ledger without a value. Every row is looked at, and no more than a page is kept. Throws `run_not_found`. */
+/** What `effects()` shows: the ledger without a value. Every row is looked at, and no more than a page is kept. Throws `run_not_found`, `run_swept`. */
 export async function effectPage(store: RunStore, options: PageOptions = {}): Promise<EffectPage> {
   const { after, limit } = pageOf(options)
-  if (await store.read() === undefined) throw notFound(store)
+  const run = await store.read()
+  if (run === undefined) throw notFound(store)
+  return unswept(store, readable(run), () => readPage(store, after, limit))
+}
+
+async function readPage(store: RunStore, after: number, limit: number): Promise<EffectPage> {
   let items: EffectView[] = []
   let isCut = false
   for await (const { row } of ledgerRows(store)) {

@@ -76,7 +76,7 @@ export function ending(
     status: end.status, endedAt: now, waitingFor: [], blocked: undefined, paused: undefined, lastSeq: end.seq,
     expiresAt: expiry(state, end.status, now),
   }
-  if (!state.isNoticed) return { change: { record: change, wakeAt: null, mark: true }, rows: [], committed: () => {} }
+  if (!state.isNoticed) return { change: { record: change, wakeAt: change.expiresAt ?? null, mark: true }, rows: [], committed: () => {} }
   const notice: Notice = {
     kind: 'end', generation: record.generation, seq: end.seq, status: end.status, endedAt: now, tries: 1, next: now + backoff(1), isDead: false,
     ...(end.principal === undefined ? undefined : { principal: end.principal }),
@@ -89,7 +89,7 @@ export function ending(
   }
 }
 
-/** When an ended run may be removed; undefined: it is kept. */
+/** When an ended run is removed; undefined: it is kept. */
 export function expiry({ definition, record }: RunState, status: RunRecord['status'], endedAt: number): number | undefined {
   // Of a workflow that this host does not know: what it said when the run was started.
   const retention = (definition as RunState['definition'] | undefined)?.retention ?? record.retention
@@ -126,8 +126,8 @@ export async function tell(state: RunState, how: Telling): Promise<'told' | 'aga
   const alive = new Map<string, Notice>()
   const commit = async (rows: readonly RowWrite[]): Promise<void> => {
     for (;;) {
-      const own = isOver && !hasNews ? null : host.now() + (hasNews ? 0 : limits.recoveryMs)
       state.outboxAt = outboxAt([...alive.values()], how.onEnd, host.now())
+      const own = isOver && !hasNews ? restUntil(state) : host.now() + (hasNews ? 0 : limits.recoveryMs)
       const answer = await state.commit([], { rows, take: moot, inbox: state.inboxSeen, durability: 'strict', change: { record: {}, wakeAt: own, epoch, mark: false } })
       epoch = state.writer.epoch
       if (answer.kind === 'committed') {
@@ -171,8 +171,13 @@ export async function tell(state: RunState, how: Telling): Promise<'told' | 'aga
     await commit(write({ ...begun, isDead: true }))
   }
   state.outboxAt = outboxAt([...alive.values()], how.onEnd, host.now())
-  if (isOver && (moot.length > 0 || (!hasNews && state.wakeAt !== (state.outboxAt ?? null)))) await commit([])
+  if (isOver && (moot.length > 0 || (!hasNews && state.wakeAt !== (state.outboxAt ?? restUntil(state))))) await commit([])
   return hasNews ? 'again' : 'told'
+}
+
+/** When an ended run is woken for what comes after its end was told: to be removed. Never before that (G24). */
+export function restUntil({ outboxAt, record }: RunState): number | null {
+  return outboxAt === undefined ? record.expiresAt ?? null : null
 }
 
 /** What is in the outbox, dead ones too. */

@@ -9,7 +9,8 @@ import { hashParts, hex } from '../hash.ts'
 import type { Host } from '../host.ts'
 import { idFromToken, randomId, runId } from '../ids.ts'
 import { encodeEntry, GENESIS } from '../journal/entry.ts'
-import { decodeRecord, encodeRecord, type RunRecord, type StartPayload } from '../journal/record.ts'
+import { decodeRecord, encodeRecord, type RunRecord, type StartPayload, swept } from '../journal/record.ts'
+import { tombstoneOf } from '../journal/tombstone.ts'
 import { type Limits, within } from '../limits.ts'
 import { validate } from '../schema.ts'
 import { bounded } from '../store/bounded.ts'
@@ -31,7 +32,7 @@ export interface Started {
 
 /**
  * Starts a run in `store`, or finds the equal one. Durable when it resolves. A crash before the commit leaves nothing, after it a
- * run that its timer wakes. Throws `input_invalid`, `input_mismatch`, `not_serializable`, `limit_exceeded`, `invalid_argument`: nothing written.
+ * run that its timer wakes. Throws `input_invalid`, `input_mismatch`, `run_swept` (it was this one's, and is over), `not_serializable`, `limit_exceeded`, `invalid_argument`: nothing written.
  */
 export async function startRun(
   store: RunStore, host: Host, limits: Limits, definition: AnyWorkflow, input: unknown, options: StartOptions = {},
@@ -84,14 +85,16 @@ export async function startRun(
 async function existing(store: RunStore, definition: AnyWorkflow, inputHash: string): Promise<Started | undefined> {
   const row = await store.read()
   if (row === undefined) return undefined
-  const record = decodeRecord(row)
-  if (record.workflow !== definition.name) {
-    throw new StepwellError('input_mismatch', `run ${store.runId} exists and is a run of ${record.workflow}: use another id or token`)
+  const tombstone = tombstoneOf(row)
+  const found = tombstone ?? decodeRecord(row)
+  if (found.workflow !== definition.name) {
+    throw new StepwellError('input_mismatch', `run ${store.runId} exists and is a run of ${found.workflow}: use another id or token`)
   }
-  if (record.inputHash !== inputHash) {
+  if (found.inputHash !== inputHash) {
     throw new StepwellError('input_mismatch', `run ${store.runId} exists and was started with another input: use another id or token`)
   }
-  return { id: store.runId, created: false, status: record.status }
+  if (tombstone !== undefined) throw swept(store.runId)
+  return { id: store.runId, created: false, status: found.status }
 }
 
 /** For good, however it ends. */

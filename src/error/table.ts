@@ -24,7 +24,7 @@ const lines: { readonly [code in ErrorCode]: readonly [status: number, help: str
   not_registered: [404, 'Add the workflow to the `workflows` of this host, or correct its name.'],
   unknown_version: [409, 'Deploy code that has this version or lists it in `replays`; the run then goes on.'],
   run_not_found: [404, 'Check the id and the host; the run was never started here.'],
-  run_swept: [410, 'Start a new run; this one ended and was removed when its retention was over.'],
+  run_swept: [410, 'Start a new run under another id or token: this one ended and was removed when its retention was over.'],
   input_mismatch: [409, 'Use another id or token for other input; this one is taken by a run with different input.'],
   already_resolved: [409, 'Read the decision that was made; it stands.'],
   nothing_to_resolve: [409, 'Read the run: it waits for no decision about this entry.'],

@@ -5,6 +5,7 @@ import { StepwellError } from '../errors.ts'
 import { toBase64 } from '../base64.ts'
 import type { RunStore, Table } from '../store/store.ts'
 import { decodeRecord } from './record.ts'
+import { refuseSwept } from './tombstone.ts'
 
 const tables: readonly Table[] = ['inbox', 'outbox', 'manifest', 'chunk', 'memo', 'state', 'effect']
 const PAGE = 200
@@ -12,7 +13,8 @@ const PAGE = 200
 /**
  * First line: `{"stepwell":"run","format":1,"runId":…,"epoch":…,"record":…}` (record in the codec's form), then
  * `{"seq":…,"entry":"base64"}` for each entry and `{"table":…,"key":…,"value":"base64"}` for each side row, last
- * `{"end":true,"entries":…}`: a file without its last line is incomplete.
+ * `{"end":true,"entries":…}`: a file without its last line is incomplete. Throws
+ * `run_not_found`, and `run_swept`, also in the middle.
  */
 export async function* exportRun(store: RunStore): AsyncGenerator<string> {
   const row = await store.read()
@@ -40,5 +42,7 @@ export async function* exportRun(store: RunStore): AsyncGenerator<string> {
       if (page.length < PAGE) break
     }
   }
+  // Removed while it was read: what is missing now would pass for the whole.
+  await refuseSwept(store)
   yield JSON.stringify({ end: true, entries })
 }

@@ -51,7 +51,7 @@ export interface RunRecord {
   readonly createdAt: number
   readonly updatedAt: number
   readonly endedAt: number | undefined
-  /** Once it has ended: it may be removed from then on; undefined: it is kept. */
+  /** Once it has ended: it is removed then (engine/sweep.ts); undefined: it is kept. */
   readonly expiresAt: number | undefined
   /** As its workflow said at the start: for an end where nobody knows the workflow any more. Missing: for good. */
   readonly retention?: { readonly completedMs: number | undefined; readonly failedMs: number | undefined }
@@ -84,29 +84,47 @@ export interface RunRecord {
   readonly inherited: readonly { readonly from: number; readonly to: number }[]
 }
 
+/** The format of what a swept run leaves in its row (tombstone.ts). A version that knows no tombstones takes it for a newer record. */
+export const TOMBSTONE_FORMAT = 2
+
 /** Behind the payload: the start of its hash. What the record says is believed, so a changed byte must not pass for another record. */
 const CHECK_BYTES = 8
 
 export function encodeRecord(record: RunRecord): Uint8Array {
-  const payload = encode(record)
+  return seal(record)
+}
+
+/** What a row stores for `value`. */
+export function seal(value: object): Uint8Array {
+  const payload = encode(value)
   const bytes = new Uint8Array(payload.length + CHECK_BYTES)
   bytes.set(payload)
   bytes.set(blake3(payload).subarray(0, CHECK_BYTES), payload.length)
   return bytes
 }
 
-/** Throws `corrupt_run` when the row's record is damaged, `format_too_new`. That run only: others go on. */
+/**
+ * Throws `run_swept` when the run was removed, or half of it was; `corrupt_run` when the row's record is damaged, `format_too_new`.
+ * That run only: others go on.
+ */
 export function decodeRecord(row: RunRow): RunRecord {
-  let value: unknown
+  return recordOf(unseal(row), row.runId)
+}
+
+/** What was sealed. Throws `corrupt_run`. */
+export function unseal(row: RunRow): unknown {
   try {
     const payload = row.record.subarray(0, -CHECK_BYTES)
     const isWhole = same(blake3(payload).subarray(0, CHECK_BYTES), row.record.subarray(-CHECK_BYTES))
     if (!isWhole) throw new StepwellError('corrupt_payload', 'its bytes do not have the hash that is stored with them')
-    value = decode(payload)
+    return decode(payload)
   } catch (cause) {
     throw new StepwellError('corrupt_run', `the row of run ${row.runId} is damaged`, { cause, details: { runId: row.runId } })
   }
-  return recordOf(value, row.runId)
+}
+
+export function swept(runId: string): StepwellError {
+  return new StepwellError('run_swept', `run ${runId} ended and was removed when its retention was over`, { details: { runId } })
 }
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
@@ -125,10 +143,11 @@ const fields: { readonly [field in keyof RunRecord]?: (value: unknown) => boolea
   tags: isListOf(isText), metadata: isObject, divergences: isCount, undos: isCount, patches: isListOf(isText), inherited: isListOf(isRange),
 }
 
-/** The record that `value` is. Throws `corrupt_run` when it is none, naming the field; `format_too_new`. */
+/** The record that `value` is. Throws `run_swept`, `corrupt_run` when it is none, naming the field; `format_too_new`. */
 export function recordOf(value: unknown, runId: string): RunRecord {
   const wrong = (why: string): StepwellError => new StepwellError('corrupt_run', `the row of run ${runId} is no run record: ${why}`, { details: { runId } })
   if (!isObject(value) || typeof value['format'] !== 'number') throw wrong('it has no format')
+  if (value['format'] === TOMBSTONE_FORMAT) throw swept(runId)
   if (value['format'] > 1) {
     throw new StepwellError('format_too_new', `the row of run ${runId} has format ${value['format']}; this version reads 1`)
   }

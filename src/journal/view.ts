@@ -7,6 +7,7 @@ import type { RunStore } from '../store/store.ts'
 import type { JournalPage, PageOptions } from '../client.ts'
 import { before } from './cursor.ts'
 import { decodeEntry, type EntryKind } from './entry.ts'
+import { readable, unswept } from './tombstone.ts'
 
 export interface EntryView {
   readonly seq: number
@@ -39,13 +40,17 @@ export function pageOf({ after = 0, limit = 100 }: PageOptions): { readonly afte
   return { after, limit }
 }
 
-/** Throws `invalid_argument` for a cursor or limit that is none (never clamped), `corrupt_entry` naming what is damaged. */
+/** Throws `run_not_found`, `run_swept`, `invalid_argument` for a cursor or limit that is none (never clamped), `corrupt_entry` naming what is damaged. */
 export async function journalPage(
   store: RunStore, options: PageOptions & { readonly reveal?: boolean } = {},
 ): Promise<JournalPage> {
   const { after, limit } = pageOf(options)
   const row = await store.read()
   if (row === undefined) throw new StepwellError('run_not_found', `there is no run ${store.runId}`, { details: { runId: store.runId } })
+  return unswept(store, readable(row), () => viewPage(store, after, limit, options.reveal === true))
+}
+
+async function viewPage(store: RunStore, after: number, limit: number, isRevealed: boolean): Promise<JournalPage> {
   const page = await store.entries(after, limit)
   if (page.length === 0) return { items: [], next: undefined }
   let { hash } = await before(store, after + 1)
@@ -62,7 +67,7 @@ export async function journalPage(
       ...(entry.attempt === 0 ? undefined : { attempt: entry.attempt }),
       ...(entry.due === undefined ? undefined : { dueAt: entry.due }),
       isBlob: entry.blob, payloadBytes: entry.payload.length, hash: hex(entry.hash),
-      ...(options.reveal === true && !entry.trimmed ? { payload: await fromPayload(store, entry) } : undefined),
+      ...(isRevealed && !entry.trimmed ? { payload: await fromPayload(store, entry) } : undefined),
     })
   }
   return { items, next: page.length < limit ? undefined : expected - 1 }

@@ -22,7 +22,7 @@ export function hotEntry(batch: Batch): StoredEntry | undefined {
   if (
     expect.kind !== 'head' || expect.inbox !== undefined || entries === undefined || entries.length !== 1 ||
     batch.row !== undefined || batch.post !== undefined || batch.take !== undefined || batch.rows !== undefined ||
-    batch.require !== undefined
+    batch.require !== undefined || batch.cut !== undefined
   ) return undefined
   const entry = entries[0] as StoredEntry
   if (entry.seq !== expect.seq + 1 || !isCount(expect.seq)) throw badSeq(entry.seq, expect.seq + 1)
@@ -33,7 +33,7 @@ export function hotEntry(batch: Batch): StoredEntry | undefined {
 
 /** Throws `invalid_argument` for a batch that no store may take, `payload_too_large` for a value over `maxValueBytes`. */
 export function checkBatch(batch: Batch): void {
-  const { expect, entries, row, post, wakeBy, take, rows, require } = batch
+  const { expect, entries, row, post, wakeBy, take, cut, rows, require } = batch
   const isDriver = expect.kind === 'absent' || expect.kind === 'head'
   if (expect.kind === 'epoch') count(expect.epoch, 'expect.epoch')
   if (expect.kind === 'head') {
@@ -74,6 +74,12 @@ export function checkBatch(batch: Batch): void {
   if (take !== undefined) {
     if (expect.kind !== 'head') throw bad('only the driver takes messages: use expect \'head\'')
     for (const n of take) count(n, 'take')
+  }
+  if (cut !== undefined) {
+    if (expect.kind !== 'head') throw bad('only the driver removes entries: use expect \'head\'')
+    if (entries !== undefined && entries.length > 0) throw bad('a commit appends entries or removes them, never both')
+    count(cut, 'cut')
+    if (cut > expect.seq) throw bad(`there are no entries up to ${cut}: the journal ends with ${expect.seq}`)
   }
   if (rows !== undefined) {
     for (const { table, key, value } of rows) {

@@ -60,6 +60,7 @@ interface Quota {
 /** A run's records. Bytes in it are its own copies. */
 class Run {
   row: RunRow | undefined
+  /** Without a gap; the first is 1 until some were cut. */
   readonly entries: StoredEntry[] = []
   readonly side: { readonly [table in Table]: SideTable } = {
     inbox: new SideTable(), outbox: new SideTable(), chunk: new SideTable(), manifest: new SideTable(), memo: new SideTable(),
@@ -105,9 +106,10 @@ class MemoryStore implements MemoryRunStore {
   }
 
   entries(after: number, limit: number): readonly StoredEntry[] {
-    const from = Math.max(0, after)
-    const page = this.#runs.get(this.runId)?.entries.slice(from, from + checkLimit(limit)) ?? []
-    return page.map(copy)
+    const count = checkLimit(limit)
+    const entries = this.#runs.get(this.runId)?.entries ?? []
+    const from = Math.max(0, after + 1 - (entries[0]?.seq ?? 1))
+    return entries.slice(from, from + count).map(copy)
   }
 
   last(): StoredEntry | undefined {
@@ -134,7 +136,7 @@ class MemoryStore implements MemoryRunStore {
     const hot = hotEntry(batch)
     if (hot === undefined) checkBatch(batch)
     const { expect } = batch
-    const standing = run?.row && { epoch: run.row.epoch, inbox: run.row.inbox, head: run.entries.length }
+    const standing = run?.row && { epoch: run.row.epoch, inbox: run.row.inbox, head: run.entries.at(-1)?.seq ?? 0 }
     const reason = staleReason(expect, standing)
     if (reason !== undefined) return { kind: 'stale', reason }
     if (run !== undefined && hot !== undefined) {
@@ -157,9 +159,11 @@ class MemoryStore implements MemoryRunStore {
       return first + i
     })
     for (const { table, key, value } of batch.rows ?? []) changes.push([target.side[table], key, value && value.slice()])
-    this.#reserve(growth(target, entries, record, changes))
+    const cut = target.entries.findLastIndex(({ seq }) => seq <= (batch.cut ?? 0)) + 1
+    this.#reserve(growth(target, entries, record, changes) - target.entries.slice(0, cut).reduce((sum, { bytes }) => sum + bytes.byteLength, 0))
 
     if (run === undefined) this.#runs.set(this.runId, target)
+    target.entries.splice(0, cut)
     for (const entry of entries) target.entries.push(entry)
     for (const [table, key, value] of changes) {
       if (value === null) table.delete(key)

@@ -78,7 +78,7 @@ export interface RowUpdate {
  * | `entries` | from seq 1 | from `expect.seq` + 1 | – | – | – |
  * | `post` | allowed | allowed | – | allowed | – |
  * | `wakeBy`, with a message | – | – | – | allowed | – |
- * | `take` | – | allowed | – | – | – |
+ * | `take`, `cut` | – | allowed | – | – | – |
  * | `rows`, `require` | allowed | allowed | allowed | allowed | allowed |
  */
 export interface Batch {
@@ -95,6 +95,11 @@ export interface Batch {
   readonly wakeBy?: number
   /** Inbox rows to delete (they were consumed by the entries of this batch). A number that is not there is no error. */
   readonly take?: readonly number[]
+  /**
+   * The entries up to this seq are deleted, of a run whose journal is being removed: at most `expect.seq`, and never together with
+   * `entries`. What is left keeps its numbers; once nothing is left, the journal ends with seq 0.
+   */
+  readonly cut?: number
   /** Applied in order: the last write of a key holds. */
   readonly rows?: readonly RowWrite[]
   /** Side rows that must exist in this same transaction (a blob's manifest for the reference in an entry). */

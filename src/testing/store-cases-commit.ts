@@ -220,23 +220,24 @@ const commit: SceneCase[] = [
     equal(await snapshot(store, scene.harness), before, 'what is stored')
     await refused(scene, store, head(1), 'seq')
   } },
-  { id: 'G5', title: 'two hundred random batches have the answers and the outcome of the memory store', run: async ({ open, harness }) => {
+  { id: 'G5', title: 'three hundred random batches have the answers and the outcome of the memory store', run: async ({ open, harness }) => {
     for (const seed of [1, 20_261_120]) {
       const [store, model] = [await open(), createMemoryShelf().open('run-1')]
       await store.destroy()
       const random = randomSource(seed)
       const answers: Record<string, number> = {}
-      for (let i = 0; i < 200; i++) {
+      for (let i = 0; i < 300; i++) {
         const batch = randomBatch(random, model)
         const answer = await store.commit(batch)
         equal(answer, model.commit(batch), `seed ${seed}: the answer to batch ${i}`)
         const name = answer.kind === 'stale' ? answer.reason : answer.kind
         answers[name] = (answers[name] ?? 0) + 1
+        if (answer.kind === 'committed' && (batch.cut ?? 0) > 0) answers['cut'] = (answers['cut'] ?? 0) + 1
       }
       const { alarm: _, ...stored } = (await snapshot(store, harness)) as Record<string, unknown>
       const { alarm: __, ...expected } = (await snapshot(model, { ...harness, alarm: () => null })) as Record<string, unknown>
       equal(stored, expected, `seed ${seed}: what is stored`)
-      for (const name of ['committed', 'epoch', 'seq', 'inbox', 'missing', 'exists']) {
+      for (const name of ['committed', 'cut', 'epoch', 'seq', 'inbox', 'missing', 'exists']) {
         ok((answers[name] ?? 0) > 0, `seed ${seed}: no batch was ${name}, so the test shows too little`)
       }
     }

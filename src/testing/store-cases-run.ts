@@ -379,6 +379,69 @@ const life: SceneCase[] = [
   } },
 ]
 
+const cut: SceneCase[] = [
+  { id: 'G23', title: 'a cut removes the oldest entries, and what is left keeps its numbers', run: async ({ open, harness, runId }) => {
+    const [store, other] = [await open(), await open()]
+    await start(store, 3)
+    await commits(store, head(3, { entries: entriesAfter(3, 70) }))
+    await commits(store, head(73, { entries: [entry(74)] }))
+    await commits(other, head(74, { cut: 0 }))
+    equal((await other.entries(0, 1))[0], entry(1), 'the first entry after a cut of nothing')
+    for (const at of [1, 3, 4, 40, 72]) {
+      await commits(store, head(74, { cut: at, row: row({ record: text(`cut at ${at}`) }), rows: [{ table: 'memo', key: 'k', value: text(`${at}`) }] }))
+      for (const handle of [store, other, await open()]) {
+        equal(await handle.entries(0, 99), entriesAfter(at, 74 - at), `what is left of a cut at ${at}`)
+        equal(await handle.entries(at + 1, 2), entriesAfter(at + 1, Math.min(2, 73 - at)), `a page of what is left of a cut at ${at}`)
+        equal((await handle.last())?.seq, 74, 'the last entry')
+      }
+      equal((await other.read())?.record, text(`cut at ${at}`), 'the record that came with it')
+      equal(await other.row('memo', 'k'), text(`${at}`), 'the row that came with it')
+    }
+    await commits(await open(), head(74, { cut: 5 }))
+    equal(await other.entries(0, 99), entriesAfter(72, 2), 'what is left of a cut of what was cut before')
+    await commits(other, head(74, { entries: [entry(75)] }))
+    await commits(await open(), head(75, { entries: entriesAfter(75, 2) }))
+    equal(await store.entries(0, 99), entriesAfter(72, 5), 'what is left, and what was appended')
+    equal(await (await harness.reopen(runId)).entries(0, 99), entriesAfter(72, 5), 'the same after a restart')
+  } },
+  { id: 'G23', title: 'a run of which every entry was cut keeps its row, and nobody appends to what it was', run: async (scene) => {
+    const [store, zombie] = [await scene.open(), await scene.open()]
+    await start(store, 2)
+    await commits(zombie, head(2, { entries: [entry(3)] }))
+    await commits(store, { expect: { kind: 'exists' }, post: [text('m')] })
+    await commits(store, head(3, { cut: 3, take: [1], row: row({ epoch: 2, record: text('tombstone') }) }))
+    await refused(scene, zombie, head(3, { entries: [entry(4)] }), 'epoch')
+    await refused(scene, zombie, head(3, { entries: entriesAfter(3, 2), row: row() }), 'epoch')
+    await refused(scene, await scene.open(), head(3, { row: row({ epoch: 2 }) }, 2), 'seq')
+    await refused(scene, zombie, ofStep({ rows: [{ table: 'memo', key: 'k', value: text('v') }] }), 'epoch')
+    await refused(scene, store, { expect: { kind: 'absent' }, row: row() }, 'exists')
+    const left = await scene.harness.reopen(scene.runId)
+    equal(await left.entries(0, 99), [], 'the entries')
+    equal(await left.last(), undefined, 'the last entry')
+    equal(await left.keys('inbox', { limit: 9 }), [], 'the messages')
+    equal(await left.read(), { runId: scene.runId, epoch: 2, inbox: 1, wakeAt: null, record: text('tombstone') }, 'the row')
+    equal(await commits(left, { expect: { kind: 'exists' }, post: [text('m')] }), [2], 'the number of the next message')
+    await commits(left, head(0, { take: [2], row: row({ epoch: 3 }) }, 2))
+    await left.destroy()
+    equal(await (await scene.open()).read(), undefined, 'the row after it was destroyed')
+  } },
+  { id: 'G23', title: 'a cut belongs to the driver, without entries and within the journal; a stale one removes nothing', run: async (scene) => {
+    const store = await scene.open()
+    await refused(scene, store, head(2, { cut: 1 }), 'absent')
+    await start(store, 2)
+    await refused(scene, store, head(2, { cut: 1 }, 2), 'epoch')
+    await refused(scene, store, head(3, { cut: 1 }), 'seq')
+    await refused(scene, store, { expect: { kind: 'head', epoch: 1, seq: 2, inbox: 4 }, cut: 2, row: row() }, 'inbox')
+    await refused(scene, store, head(2, { cut: 2, require: [{ table: 'chunk', key: 'none' }] }), 'missing')
+    await illegal(scene, store, head(2, { cut: 3 }), 'a cut behind the end')
+    await illegal(scene, store, head(2, { cut: 1, entries: [entry(3)] }), 'a cut with entries')
+    for (const expect of [{ kind: 'absent' }, { kind: 'exists' }, { kind: 'none' }, { kind: 'epoch', epoch: 1 }] as const) {
+      await illegal(scene, store, { expect, cut: 1, ...(expect.kind === 'absent' && { row: row() }) }, `a cut with ${expect.kind}`)
+    }
+    for (const at of [-1, 0.5, NaN, null as unknown as number]) await illegal(scene, store, head(2, { cut: at }), `a cut at ${at}`)
+  } },
+]
+
 const wake: SceneCase[] = [
   { id: 'G29', title: 'a message with wakeBy wakes the run then, or sooner if it is due sooner', run: async ({ open, harness, runId }) => {
     const [soon, later, last] = [8_000_000_000_000, 9_000_000_000_000, 9_100_000_000_000]
@@ -432,4 +495,4 @@ const wake: SceneCase[] = [
   } },
 ]
 
-export const runCases: readonly SceneCase[] = [...authority, ...side, ...values, ...life, ...wake]
+export const runCases: readonly SceneCase[] = [...authority, ...side, ...values, ...life, ...wake, ...cut]

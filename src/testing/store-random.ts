@@ -39,9 +39,11 @@ export function randomBatch(random: (n: number) => number, model: MemoryRunStore
     const post = some(3, value)
     return { post, ...(expect.kind === 'exists' && post.length > 0 && random(2) === 0 && { wakeBy: 8e12 + random(9) }) }
   }
+  const entries = isDriver && random(3) > 0 ? entriesAfter(after, random(40) === 0 ? 70 : random(4)) : []
   return {
     expect,
-    ...(isDriver && random(3) > 0 && { entries: entriesAfter(after, random(40) === 0 ? 70 : random(4)) }),
+    ...(entries.length > 0 && { entries }),
+    ...(expect.kind === 'head' && entries.length === 0 && random(4) === 0 && { cut: random(5) === 0 ? seq : random(seq + 1) }),
     ...((expect.kind === 'absent' || (expect.kind === 'head' && random(3) === 0)) && { row: row({ ...rowAt, record: value() }) }),
     ...(expect.kind !== 'none' && expect.kind !== 'epoch' && random(3) === 0 && posted()),
     ...(expect.kind === 'head' && random(3) === 0 && { take: some(3, () => 1 + random((stored?.inbox ?? 0) + 1)) }),

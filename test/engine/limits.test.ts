@@ -460,6 +460,26 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       expect(process.host.logs.at(-1)).toMatchObject({ level: 'error', message: 'its end could not be told and is not tried again (3 times): nobody is there' })
     },
   },
+  sweepRows: {
+    value: 500,
+    check: async () => {
+      const w = workflow({ name: 'w', input: anything, retention: { completed: '1 day' } }, async (ctx) => {
+        for (let i = 0; i < 20; i++) await ctx.step('s', ({ state }) => state.set(`k${i}`, i))
+      })
+      const removed: number[] = []
+      let first = 1
+      const process = open(w, { limits: { sweepRows: 7 }, faults: { committed: ({ cut, rows = [], take = [] }) => {
+        const gone = rows.filter(({ value }) => value === null).length + take.length + (cut === undefined ? 0 : cut + 1 - first)
+        first = (cut ?? first - 1) + 1
+        if (gone > 0) removed.push(gone)
+      } } })
+      await process.run(w)
+      process.host.advance(86_400_000)
+      expect(await process.runs.drive(ID)).toEqual({ kind: 'absent' })
+      // 20 values and 22 entries.
+      expect(removed).toEqual([7, 7, 7, 7, 7, 7])
+    },
+  },
   patches: {
     value: 256,
     check: async () => {

@@ -335,9 +335,10 @@ describe('G24: the retention mark', () => {
     await first.crash()
     const second = world.boot(workflow({ name: 'another', input: anything }, async () => 1))
     await second.runs.cancel(ID)
-    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    const end = await second.runs.settle(ID)
     const { endedAt, expiresAt } = world.record()
     expect(expiresAt).toBe((endedAt as number) + 30 * DAY)
+    expect(end).toEqual({ kind: 'ended', status: 'cancelled', expiresAt })
   })
 
   test('a duration that is none is no definition', () => {

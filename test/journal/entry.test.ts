@@ -257,8 +257,12 @@ describe('the run row\'s record', () => {
   })
 
   test('one of a newer format, and what is no record, say so', () => {
-    expect(() => decodeRecord(row(encodeRecord({ ...record, format: 2 as 1 })))).toThrow(
+    expect(() => decodeRecord(row(encodeRecord({ ...record, format: 3 as 1 })))).toThrow(
       expect.objectContaining({ code: 'format_too_new' }),
+    )
+    // A tombstone, which a version from before there were any takes for a newer format.
+    expect(() => decodeRecord(row(encodeRecord({ ...record, format: 2 as 1 })))).toThrow(
+      expect.objectContaining({ code: 'run_swept' }),
     )
     for (const wrong of [null, 5, {}, { workflow: 'w' }, { format: 1 }, [], { ...record, workflow: 5 }] as never[]) {
       expect(() => decodeRecord(row(encodeRecord(wrong)))).toThrow(expect.objectContaining({ code: 'corrupt_run' }))

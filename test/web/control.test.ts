@@ -74,7 +74,7 @@ describe('control in a page', () => {
 })
 
 describe('G24: ends are told', () => {
-  const flow = workflow({ name: 'flow', input: any<null>(), retention: { completed: '1 day' } }, async (ctx) => ctx.step('s', () => 'done'))
+  const flow = workflow({ name: 'flow', input: any<null>() }, async (ctx) => ctx.step('s', () => 'done'))
 
   test('of every run, once; nothing is left that wakes it', async () => {
     const ends: RunEnd[] = []

@@ -166,7 +166,10 @@ export const calling = workflow({ name: 'calling', input: z.object({ how: z.enum
   return value
 })
 
-export const workflows = [add, echo, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling, hostWorkload] as const
+/** Gives back whatever it gets, and is not kept. */
+export const brief = workflow({ name: 'brief', input: z.any(), retention: { completed: '1 hour' } }, async (ctx, input) => ctx.step('echo', () => input as unknown))
+
+export const workflows = [add, echo, brief, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling, hostWorkload] as const
 
 function makeShop(): { shop: Shop } {
   if (world.servicesError !== undefined) throw world.servicesError
@@ -198,7 +201,8 @@ export const well = edge({
   workflows, services: (_: object) => makeShop(), authorize: (...args) => world.authorize(...args),
   bodyBytes: BODY_BYTES,
   // A sleep of more than this parks the run, so that tests need not wait for seconds.
-  limits: { stayAwakeMs: 50, startByMs: 300 },
+  // And a sweep of a few rows is one of several commits.
+  limits: { stayAwakeMs: 50, startByMs: 300, sweepRows: 20 },
 })
 /** The same runs, reached with smaller limits. */
 export const small = edge({ workflows, services: () => makeShop(), authorize: allowAll, limits: { blobBytes: 100_000 } })
