@@ -5,11 +5,8 @@ import type { Services, ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
 import { type Duration, toMs } from '../src/duration.ts'
 import type { OnEnd } from '../src/engine/notice.ts'
-<<<<<<< HEAD
 import { knownPrincipal } from '../src/engine/post.ts'
-=======
 import { isExpired, isOwing } from '../src/engine/sweep.ts'
->>>>>>> sweep
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
 import type { LogRecord } from '../src/host.ts'
 import { decodeRecord } from '../src/journal/record.ts'
