@@ -1,7 +1,7 @@
 // Taking back what was done: when a run fails, or is cancelled with `undo`, the undos of its completed steps and effects run in
 // reverse order of completion, each one journaled. One that fails for good stops the line, and the run waits for a person.
 
-import { encode } from '../codec.ts'
+import { decode, encode } from '../codec.ts'
 import { redactError, StepwellError } from '../errors.ts'
 import { entryAt } from '../journal/cursor.ts'
 import type { Entry } from '../journal/entry.ts'
@@ -31,6 +31,8 @@ interface Standing {
   readonly attempt: number
   readonly due: number | undefined
   readonly isFinal: boolean
+  /** Of the last attempt, as it was stored. */
+  readonly error?: unknown
 }
 
 const fresh: Standing = { isDone: false, attempt: 1, due: undefined, isFinal: false }
@@ -70,7 +72,7 @@ export class Undo {
     const before = this.#standings.get(entry.key) ?? fresh
     if (entry.kind === 'undo_completed') this.#standings.set(entry.key, { ...before, isDone: true })
     else if (entry.kind === 'undo_intended') this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt, due: undefined, isFinal: false })
-    else this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt + 1, due: entry.due, isFinal: entry.due === undefined })
+    else this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt + 1, due: entry.due, isFinal: entry.due === undefined, error: decode(entry.payload) })
   }
 
   /** Whether `seq` names the outcome that an undo takes back. */
@@ -180,11 +182,11 @@ export class Undo {
     const { error } = outcome
     const delay = nextDelay((call.step as StepPart).retry, attempt.number, error, drawn(state.host))
     const due = delay === undefined ? undefined : state.host.now() + delay
+    const stored = redactError(error instanceof Error ? error : new StepwellError('failed', describe(error)), state.redact)
     await state.commit([{
-      ...common, kind: 'undo_attempt_failed', attempt: attempt.number, ...(due === undefined ? undefined : { due }),
-      payload: encode(redactError(error instanceof Error ? error : new StepwellError('failed', describe(error)), state.redact)),
+      ...common, kind: 'undo_attempt_failed', attempt: attempt.number, ...(due === undefined ? undefined : { due }), payload: encode(stored),
     }], { durability: 'strict' })
-    this.#standings.set(call.key, { isDone: false, attempt: attempt.number + 1, due, isFinal: due === undefined })
+    this.#standings.set(call.key, { isDone: false, attempt: attempt.number + 1, due, isFinal: due === undefined, error: stored })
   }
 
   async #done(target: Target, common: { key: string; fingerprint: Uint8Array; calls: number }, who?: Who, take: readonly number[] = []): Promise<void> {
@@ -226,9 +228,10 @@ export class Undo {
   #stuck(target: Target, left: readonly Target[]): PassEnd {
     const all = this.#targets.map(({ call }) => call.key)
     const open = left.filter(({ call }) => this.#standings.get(call.key)?.isDone !== true).map(({ call }) => call.key)
+    const { attempt = 1, error } = this.#standings.get(target.call.key) ?? {}
     return { kind: 'blocked', error: new StepwellError('undo_failed',
-      `the undo of "${target.call.key}" failed; ${open.length - 1} more wait behind it. Decide with resolve(${target.seq}, …): "rerun" tries it again, "happened" says that it was taken back by hand, "skip" leaves what was done`, {
-        details: { seq: target.seq, key: target.call.key, undone: all.filter((key) => !open.includes(key)), left: open },
+      `the undo of "${target.call.key}" failed (${describe(error)}); ${open.length - 1} more wait behind it. Decide with resolve(${target.seq}, …): "rerun" tries it again, "happened" says that it was taken back by hand, "skip" leaves what was done`, {
+        details: { seq: target.seq, key: target.call.key, attempts: attempt - 1, why: describe(error), undone: all.filter((key) => !open.includes(key)), left: open },
       }) }
   }
 

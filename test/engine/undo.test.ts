@@ -106,7 +106,7 @@ describe('undo', () => {
       })
       const process = open(w)
       const end = await process.run(w)
-      expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_failed', details: { key: 'b', undone: ['c'], left: ['b', 'a'] } } })
+      expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_failed', message: expect.stringContaining('failed (the bank is closed)'), details: { key: 'b', attempts: 2, why: 'the bank is closed', undone: ['c'], left: ['b', 'a'] } } })
       expect(done).toEqual(['do a', 'do c', 'undo c', 'try b', 'try b'])
       const seq = (end as { blocked: { details: { seq: number } } }).blocked.details.seq
       isBroken = false
