@@ -1,7 +1,7 @@
 // A webhook for every end: `onEnd` starts a run that delivers it. The host tells an end at least once; the token makes one delivery
 // of it, and from then on the delivery is a workflow like any other: retried, journaled, there to be looked at when it fails.
 
-import { type Client, permanent, type RunEnd, services, workflow } from 'stepwell'
+import { type Client, isStepwellError, permanent, type RunEnd, services, workflow } from 'stepwell'
 import { z } from 'zod'
 
 /** Where deliveries go, lent by the host: an address and its secret are no business of a journal. */
@@ -30,7 +30,12 @@ export const deliver = workflow({
 export async function announce(client: Pick<Client<typeof deliver>, 'start'>, end: RunEnd): Promise<void> {
   if (end.workflow === deliver.name) return
   const { id: runId, workflow: of, generation, status, endedAt } = end
-  await client.start(deliver, { runId, workflow: of, generation, status, endedAt }, { token: `${runId}/${generation}` })
+  try {
+    await client.start(deliver, { runId, workflow: of, generation, status, endedAt }, { token: `${runId}/${generation}` })
+  } catch (error) {
+    // Told before, so long ago that the delivery has been removed since: its token is still known, and it is not made again.
+    if (!isStepwellError(error, 'run_swept')) throw error
+  }
 }
 
 /** Posts to `url`. What the receiver refuses (4xx) is final; 408, 425, 429, 5xx and a broken connection are tried again. */

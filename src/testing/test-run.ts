@@ -11,7 +11,7 @@ import { exportRun } from '../journal/export.ts'
 import { isEnded, type Status } from '../journal/record.ts'
 import { type RunSummary, summary } from '../journal/summary.ts'
 import type { Limits } from '../limits.ts'
-import type { MaybePromise, RunStore } from '../store/store.ts'
+import { earlier, type MaybePromise, type RunStore } from '../store/store.ts'
 import { equal } from './assert.ts'
 import type { FaultStore } from './fault-store.ts'
 import { KeyReads } from './key-reads.ts'
@@ -140,7 +140,8 @@ export class TestRun<D extends AnyWorkflow> {
     this.#end = end
     const { host } = this.#init
     const wakeAt = end.kind === 'superseded' || end.kind === 'unavailable' ? host.now() + BACK_OFF_MS
-      : end.kind === 'parked' || end.kind === 'blocked' || end.kind === 'ended' ? end.wakeAt ?? null
+      : end.kind === 'ended' ? earlier(end.expiresAt ?? null, end.wakeAt)
+      : end.kind === 'parked' || end.kind === 'blocked' ? end.wakeAt
       : null
     if (wakeAt !== null) this.#timer = host.timer(wakeAt - host.now(), () => { this.wake() })
   }

@@ -16,6 +16,7 @@ import { journalPage } from '../../src/journal/view.ts'
 import { limits } from '../../src/limits.ts'
 import type { RunStore, Table } from '../../src/store/store.ts'
 import type { Fault } from '../../src/testing/fault-store.ts'
+import { testHost } from '../../src/testing/index.ts'
 import { anything, errorOf, ID, open, override, type Process, World, type WorldOptions } from './support.ts'
 
 const DAY = 24 * 3_600_000
@@ -138,6 +139,17 @@ describe('T-015: an ended run is removed when its time is over', () => {
     expect(await world.boot(other).runs.drive(ID)).toEqual({ kind: 'absent' })
     expect(await rest(store)).toEqual({})
   })
+})
+
+test('T-015: the test host removes it at its time, as every host does', async () => {
+  const plain = workflow({ name: 'plain', input: anything, retention }, async (ctx) => ctx.step('s', () => 'done'))
+  const t = testHost({ workflows: [plain] })
+  const run = await t.start(plain, 7)
+  expect(await run.result()).toBe('done')
+  await t.advance('6 days')
+  await run.expect({ status: 'completed', output: 'done' })
+  await t.advance('1 day')
+  expect((await errorOf(() => run.summary())).code).toBe('run_swept')
 })
 
 describe('G23: a swept id is never silently a new run', () => {
