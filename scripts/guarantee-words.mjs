@@ -7,7 +7,7 @@ export const guarantees = {
     title: 'The journal is the only authority',
     promise: 'What happened is what the journal says. Status, summary, the ledger of effects and every list are derived from it: delete or damage one and it is made again, or the run stops; nothing is ever decided against the journal.',
     cost: 'Nothing beside the journal: one row is written at the edge for each entry. The run row is written at start, wake, park and end, not for each step.',
-    ends: 'With the storage. Who deletes a Durable Object, or the data of an origin, deletes the journal. Retention is noted in the run and nothing sweeps ended runs yet; a run goes when it is destroyed.',
+    ends: 'With the storage. Who deletes a Durable Object, or the data of an origin, deletes the journal. An ended run goes when its retention is over, and leaves a tombstone; without `retention` it stays until it is destroyed.',
     edge: 'the object\'s SQLite', browser: 'IndexedDB of one origin and profile',
   },
   G2: {
@@ -195,7 +195,7 @@ export const ends = [
   ['Power loss', 'At the edge a commit that was answered is on several disks. In a browser what must not be lost (start, intents and outcomes of effects, decisions, cancel, end) is committed `strict`; the rest is `relaxed`, survives a crash, and may go with the power. What goes is always a tail, and those steps run again.'],
   ['Eviction', 'A browser may delete an origin\'s storage as a whole, unless it was granted persistence; a person may do so at any time. Then the run never was.'],
   ['A restored profile', 'A profile, disk or object that is put back to an older state goes on from there. It cannot know. Effects that happened since are asked for again, with the same idempotency keys.'],
-  ['Retention', 'An ended run carries the time until which it is to be kept. Nothing sweeps yet: runs stay until they are destroyed, and with a run goes its ledger.'],
+  ['Retention', 'A run whose workflow says `retention` is swept when that is over: its journal, its values and its ledger are gone, and a tombstone says that it was, so that its id is never used again. Export it before. Without `retention` it stays.'],
   ['The tail after the last mark', 'Entries after the last park, wake or end can be removed by whoever can write to the storage, and nothing notices (G4).'],
   ['Two hosts', 'A run stays where it was started: moving it between browser and edge is not built yet.'],
 ]
