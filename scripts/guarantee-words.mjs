@@ -211,6 +211,15 @@ export const compared = [
 export const bugs = [
   ['fuzzing of the import', '`checkReplay` rejected with a `TypeError` for an export whose record had fields of another type', 'test/journal/import.test.ts'],
   ['fuzzing of the journal', 'an entry with a time that is no number, or a count over 2^53, was taken if its hash was made anew', 'test/journal/import.test.ts'],
+  ['the simulator', 'a cancel that was acknowledged, and that its driver read when the function had ended, was dropped', 'test/engine/simulated.test.ts'],
+  ['the simulator', 'a cancelled run that waited for an effect looked as if its driver had died: driven again and again, until it was blocked', 'test/engine/simulated.test.ts'],
+  ['the simulator', 'an attempt of the generation before, which failed before this one asked for its effect, was a divergence on replay', 'test/engine/simulated.test.ts'],
+  ['the simulator', 'a run cancelled while its version was unknown left an effect undecided, and a cancel with undo undid nothing', 'test/engine/simulated.test.ts'],
+  ['the simulator', 'a clock set back between a cancel and the end: an entry older than the one before it', 'test/engine/simulated.test.ts'],
+  ['the simulator', 'a tab with older code took over where newer code had applied a patch, and went on without it', 'test/engine/simulated.test.ts'],
+  ['the simulator', 'an effect whose policy is `rerun` was called again at once and without end while the outside world was down', 'test/engine/effects.test.ts'],
+  ['the fault store', 'one damaged read of the last entry made the journal break its own chain', 'test/testing/fault-table.test.ts'],
+  ['real kills', 'a run whose tab was frozen could be taken by no other tab', 'test/kill/flock.test.ts'],
   ['fuzzing of the HTTP API', 'a run whose cancel waited for a person was driven, with a commit, by each look at it after a second cancel', 'test/engine/second-cancel.test.ts'],
 ]
 
