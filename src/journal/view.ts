@@ -1,12 +1,14 @@
 // Pages of a journal for people and tools: headers by default, payloads only when revealed (Z-034).
 
+import { decode } from '../codec.ts'
+import type { Decided } from '../engine/ambiguity.ts'
 import { fromPayload } from '../engine/outcome.ts'
 import { StepwellError } from '../errors.ts'
 import { hex } from '../hash.ts'
 import type { RunStore } from '../store/store.ts'
 import type { JournalPage, PageOptions } from '../client.ts'
 import { before } from './cursor.ts'
-import { decodeEntry, type EntryKind } from './entry.ts'
+import { decodeEntry, type Entry, type EntryKind } from './entry.ts'
 import { readable, unswept } from './tombstone.ts'
 
 export interface EntryView {
@@ -23,6 +25,8 @@ export interface EntryView {
   readonly payloadBytes: number
   /** The chain hash, hex. */
   readonly hash: string
+  /** Of `effect_decided`: the audit of how an ambiguity ended, and who said so. No value and no error of it. */
+  readonly decision?: Omit<Decided, 'error'>
   /** Only when revealed. */
   readonly payload?: unknown
 }
@@ -67,8 +71,14 @@ async function viewPage(store: RunStore, after: number, limit: number, isReveale
       ...(entry.attempt === 0 ? undefined : { attempt: entry.attempt }),
       ...(entry.due === undefined ? undefined : { dueAt: entry.due }),
       isBlob: entry.blob, payloadBytes: entry.payload.length, hash: hex(entry.hash),
+      ...(entry.kind === 'effect_decided' && !entry.trimmed ? { decision: auditOf(entry) } : undefined),
       ...(isRevealed && !entry.trimmed ? { payload: await fromPayload(store, entry) } : undefined),
     })
   }
   return { items, next: page.length < limit ? undefined : expected - 1 }
+}
+
+function auditOf(entry: Entry): Omit<Decided, 'error'> {
+  const { intent, why, policy, by, decision, principal } = decode(entry.payload) as Decided
+  return { intent, why, policy, by, decision, ...(principal === undefined ? undefined : { principal }) }
 }

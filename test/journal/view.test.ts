@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { decodeEntry, GENESIS } from '../../src/journal/entry.ts'
 import { exportRun } from '../../src/journal/export.ts'
 import { journalPage } from '../../src/journal/view.ts'
-import { workflow } from '../../src/index.ts'
+import { ambiguous, workflow } from '../../src/index.ts'
 import { anything, errorOf, ID, open } from '../engine/support.ts'
 
 const long = workflow({ name: 'long', input: anything }, async (ctx, n: number) => {
@@ -93,4 +93,24 @@ test('an export of a long run holds every entry, chunk and manifest; its entries
   expect(records.filter(({ table }) => table === 'inbox')).toHaveLength(1)
   expect(records.at(-1)).toEqual({ end: true, entries: 303 })
   expect(records.filter(({ end }) => end === true)).toHaveLength(1)
+})
+
+test('G13: every decision about an effect is listed, with who made it, and without a value or an error of it', async () => {
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    for (const [name, onAmbiguous] of [['a', 'fail'], ['b', 'ask']] as const) {
+      await ctx.effect(name, () => { throw ambiguous(new Error('canary')) }, { kind: 'money', input: 1, onAmbiguous }).catch(() => {})
+    }
+  })
+  const process = open(w)
+  const end = await process.run(w)
+  const { effects } = (end as { blocked: { details: { effects: readonly { seq: number }[] } } }).blocked.details
+  const seq = effects[0]?.seq as number
+  await process.runs.control(ID, { kind: 'resolve', seq, decision: 'happened', value: 'canary' }, 'ann')
+  await process.runs.settle(ID)
+  const { items } = await journalPage(process.world.shelf.open(ID))
+  expect(items.flatMap(({ key, decision }) => decision === undefined ? [] : [{ key, ...decision }])).toEqual([
+    { key: 'a', intent: 2, why: 'marked', policy: 'fail', by: 'policy', decision: 'fail' },
+    { key: 'b', intent: seq, why: 'marked', policy: 'ask', by: 'person', decision: 'happened', principal: 'ann' },
+  ])
+  expect(JSON.stringify(items)).not.toContain('canary')
 })
