@@ -75,7 +75,8 @@ export class Live {
       if (inbox.isPausing) await inbox.pause()
       const isHeld = this.isHeld(pass, now)
       // Only now: a run that was cancelled before it began starts nothing.
-      if (!isOver && !isHeld) pass.startFresh()
+      // And what was committed while the run was paused is delivered first: a call that has its outcome must not begin again.
+      if (!isOver && !isHeld && pass.isCaughtUp) pass.startFresh()
       if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
 
       const group = await this.collector.collect(pass, now, isOver, isHeld)

@@ -168,6 +168,39 @@ test('G9: code without a patch that the history has does not go on where code wi
   expect(await world.boot(make(true)).runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
 })
 
+test('G2: a step that ends while the run is paused, under a pass that had not asked for it yet, is not called again', async () => {
+  const ends = gate<string>()
+  let calls = 0
+  let failed = false
+  let resumed = false
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.all({
+    a: (inner) => inner.step('a', () => { calls++; return ends.promise }),
+    b: (inner) => inner.step('b', async () => 'b'),
+  }))
+  const process = open(w, { takesEpoch: false, faults: { fault: ({ batch }) => {
+    // 10: step_completed. The pass ends, and the attempt at the other step goes on.
+    if (batch?.entries?.some(({ bytes }) => bytes[1] === 10) !== true || resumed) return undefined
+    if (!failed) {
+      failed = true
+      return { do: 'fail' }
+    }
+    // It is asked to go on while the outcome is being committed.
+    resumed = true
+    return { do: 'delay', when: 'before', until: process.runs.control(ID, { kind: 'resume' }) }
+  } } })
+  await process.runs.start(w, 0, { id: ID })
+  const first = await process.begin()
+  expect(await first.end).toMatchObject({ kind: 'unavailable' })
+  await process.runs.control(ID, { kind: 'pause' })
+  await process.idle(20)
+  ends.open('a')
+  await process.idle(20)
+  expect(resumed).toBe(true)
+  expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+  expect(calls).toBe(1)
+  expect(process.world.kinds().filter((kind) => kind.startsWith('step_completed')).sort()).toEqual(['step_completed all/a/a', 'step_completed all/b/b'])
+})
+
 test('G11: a clock that is set back between a cancel and the end of the run: no entry is older than the one before it', async () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => {
     try {

@@ -12,4 +12,5 @@ export const found: readonly (readonly [seed: number, what: string])[] = [
   [500279, 'a cancel behind the end of a function that undoes was lost in a crash between the two'],
   [502361, 'the same, of a function that had completed'],
   [1739, 'a tab with older code took over where newer code had applied a patch, and went on without it'],
+  [16629, 'a step that ended while its run was paused ran once more when it was resumed'],
 ]

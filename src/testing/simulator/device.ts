@@ -320,7 +320,8 @@ class TabStore implements RunStore {
             return
           case 'freeze before':
             schedule.freeze(tab)
-            world.post(tab, 0, () => { resolve(write()) })
+            // Still the first of those that wait for the database: IndexedDB keeps the order in which transactions were made.
+            world.post(tab, 0, () => { resolve(write()) }, 'database')
             return
           case 'freeze after': {
             const answer = write()
