@@ -39,6 +39,11 @@ const figures = {}
 const fallen = []
 const shares = wanted.reduce((sum, [, , share]) => sum + share, 0)
 
+/** Ends the part that is running: it prints what it has. A terminal sends SIGINT to both. @type {(signal: NodeJS.Signals) => void} */
+let stop = () => {}
+process.on('SIGINT', () => {})
+process.on('SIGTERM', () => stop('SIGTERM'))
+
 for (const [name, program, share] of wanted) {
   const given = Math.max(1, Math.floor(seconds * share / shares))
   console.log(`\n${name}: ${given} s, seed ${seed}`)
@@ -61,6 +66,7 @@ process.exit(fallen.length > 0 ? 1 : 0)
 function run(program, args) {
   return new Promise((resolve) => {
     const child = spawn(node, ['--disable-warning=ExperimentalWarning', join(root, program), ...args], { cwd: root, env, stdio: ['ignore', 'ignore', 'inherit'] })
+    stop = (signal) => child.kill(signal)
     child.once('error', (error) => resolve(error.message))
     child.once('exit', (code, signal) => resolve(code ?? `ended by ${signal}`))
   })

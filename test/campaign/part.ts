@@ -28,8 +28,10 @@ export async function part(slices: readonly Slice[], close: () => Promise<void> 
   const wanted = slices.filter(({ name }) => values.only === undefined || values.only.split(',').includes(name))
   if (wanted.length === 0) throw new Error(`--only takes ${slices.map(({ name }) => name).join(', ')}`)
   const figures: Record<string, number> = {}
-  const endAt = Date.now() + seconds * 1000
-  const campaign: Campaign = { figures, endAt, add: (name, n) => { figures[name] = (figures[name] ?? 0) + n } }
+  let endAt = Date.now() + seconds * 1000
+  const campaign: Campaign = { figures, get endAt() { return endAt }, add: (name, n) => { figures[name] = (figures[name] ?? 0) + n } }
+  // Whoever has seen enough gets the figures all the same.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { endAt = 0 })
   const seeds = new Map(wanted.map((slice) => [slice, first]))
   const fallen = new Set<Slice>()
   let told = Date.now()

@@ -52,6 +52,8 @@ interface Script {
   /** Requests of somebody that are not answered yet. */
   acts: number
   isOver: boolean
+  /** It is blocked, and nobody but a deploy can help: waiting any longer for that would be the same again. */
+  isStuck: boolean
   /** Its device has lost it when nobody waited for it any more. */
   isGone: boolean
   status: string
@@ -124,7 +126,7 @@ export class Schedule implements DiskWatcher {
   async run(): Promise<ScheduleEnd> {
     for (const script of this.#scripts) void this.#play(script)
     const isOver = (): boolean => this.checks.violation !== undefined || this.#isOver()
-    await this.world.run(isOver, CHAOS_TASKS)
+    await this.world.run(() => isOver() || this.#isStuck(), CHAOS_TASKS)
     this.#calm()
     if (!(await this.world.run(isOver, CALM_TASKS)) && this.checks.violation === undefined) {
       this.checks.fail(`G29: it does not end: ${this.#scripts.filter((script) => !script.isOver).map(({ runId }) => `${runId} is ${this.#statusOf(runId)}`).join(', ') || 'somebody stays frozen'}`)
@@ -255,7 +257,7 @@ export class Schedule implements DiskWatcher {
     const workflow = i === 0 && kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
     return {
       runId: `run${i}`, host: i === 0 ? host : dice.pick(['edge', 'browser'] as const), workflow, program,
-      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isGone: false, status: '', ring: () => {},
+      action: this.#drawAction(i === 0 ? kind : 'step_completed', program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isStuck: false, isGone: false, status: '', ring: () => {},
     }
   }
 
@@ -292,6 +294,10 @@ export class Schedule implements DiskWatcher {
 
   #isOver(): boolean {
     return this.#frozen === 0 && this.#scripts.every((script) => script.isOver)
+  }
+
+  #isStuck(): boolean {
+    return this.#frozen === 0 && this.#scripts.every((script) => script.isOver || script.isStuck)
   }
 
   /** Nothing fails any more, and everybody has the newest code. */
@@ -372,7 +378,8 @@ export class Schedule implements DiskWatcher {
         script.isOver = true
         return
       }
-      if (blocked !== undefined) {
+      script.isStuck = blocked?.code === 'unknown_version' && script.acts === 0
+      if (blocked !== undefined && !script.isStuck) {
         wait = 5000
         await this.#decide(script, blocked)
       }
