@@ -61,10 +61,16 @@ export class Inbox {
     }
   }
 
-  async pause(): Promise<void> {
+  async pause(pass: Pass): Promise<void> {
     if (this.#pausing === undefined) return
     const { number, message } = this.#pausing
     const { state } = this.#live
+    if (pass.winding !== undefined) {
+      // The cancel, or the deadline, that came with it has decided it: a row that says "paused" would stop the undoing for good.
+      state.decided.push(number)
+      this.#pausing = undefined
+      return
+    }
     const isPause = message.kind === 'pause'
     const paused = isPause ? { at: message.at, ...(message.principal === undefined ? undefined : { principal: message.principal }) } : undefined
     await state.commit([], {

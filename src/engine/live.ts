@@ -55,7 +55,11 @@ export class Live {
       if (pass.isPoked) await inbox.read(pass)
       if (inbox.isRestart && inbox.cancel === undefined && pass.winding === undefined) return { kind: 'again' }
       if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
-      if (patches.isUnstored) await patches.commit(pass)
+      if (patches.isUnstored) {
+        // Asked behind a cancel that is not committed yet: the journal keeps that order.
+        await commitWinding(pass, this)
+        await patches.commit(pass)
+      }
       const now = state.host.now()
       const isOver = this.isOver(pass, now)
       if (isOver) {
@@ -69,14 +73,14 @@ export class Live {
       }
       if (pass.winding?.isCommitted === false) await commitWinding(pass, this)
       const cause = isOver ? undefined : causeToWind(pass, this, now)
-      if (cause !== undefined) {
-        return () => announce(pass, this, cause, now)
-      }
-      if (inbox.isPausing) await inbox.pause()
+      if (cause === undefined && inbox.isPausing) await inbox.pause(pass)
       const isHeld = this.isHeld(pass, now)
+      // What was committed while the run was paused comes before all else, as it does in the journal: a call that has its outcome
+      // must not begin again, and whatever is committed next is counted and delivered behind it.
+      if (!isOver && (!isHeld || cause !== undefined) && pass.init.cursor.peek() !== undefined) return pass.nextDelivery()
+      if (cause !== undefined) return () => announce(pass, this, cause, now)
       // Only now: a run that was cancelled before it began starts nothing.
-      // And what was committed while the run was paused is delivered first: a call that has its outcome must not begin again.
-      if (!isOver && !isHeld && pass.isCaughtUp) pass.startFresh()
+      if (!isOver && !isHeld) pass.startFresh()
       if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
 
       const group = await this.collector.collect(pass, now, isOver, isHeld)
@@ -97,8 +101,6 @@ export class Live {
         if (pass.init.cursor.peek() === undefined || isHeld) continue
         return pass.nextDelivery()
       }
-      // What was committed while the run was paused.
-      if (!isHeld && !isOver && pass.init.cursor.peek() !== undefined) return pass.nextDelivery()
       // What came while the lines above awaited has rung no bell: nothing may be waited for before it is looked at.
       if (attempts.settled.length > 0 || attempts.late.length > 0 || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
       if (effects.isBusy && !isHeld) continue

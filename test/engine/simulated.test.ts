@@ -2,8 +2,10 @@
 
 import { describe, expect, test } from 'vitest'
 import { decode } from '../../src/codec.ts'
+import type { AnyWorkflow } from '../../src/define.ts'
 import type { Decided } from '../../src/engine/ambiguity.ts'
 import { requestCancel } from '../../src/engine/cancel.ts'
+import { requestControl } from '../../src/engine/control.ts'
 import { workflow } from '../../src/index.ts'
 import { exportRun } from '../../src/journal/export.ts'
 import { isMidDrive } from '../../src/journal/record.ts'
@@ -199,6 +201,107 @@ test('G2: a step that ends while the run is paused, under a pass that had not as
   expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
   expect(calls).toBe(1)
   expect(process.world.kinds().filter((kind) => kind.startsWith('step_completed')).sort()).toEqual(['step_completed all/a/a', 'step_completed all/b/b'])
+})
+
+describe('what was committed while a run was paused', () => {
+  /** A run that is paused while `a` and `c` are in their functions and a timer runs; `a` ends, and nobody has heard of it yet. */
+  async function paused(): Promise<{ readonly process: ReturnType<typeof open>; readonly w: AnyWorkflow; readonly c: ReturnType<typeof gate> }> {
+    const ends = gate<string>()
+    const c = gate()
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.settled({
+      a: async (inner) => {
+        await inner.step('a', () => ends.promise)
+        return inner.step('after a', () => 1)
+      },
+      b: (inner) => inner.sleep('1 minute'),
+      // It keeps the pass awake.
+      c: (inner) => inner.step('c', () => c.promise),
+    }))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.begin()
+    await process.runs.control(ID, { kind: 'pause' })
+    await process.idle(20)
+    ends.open('a')
+    await process.idle(20)
+    expect(process.world.kinds()).toEqual(['run_started', 'timer_set settled/b/ctx.sleep', 'step_completed settled/a/a'])
+    return { process, w, c }
+  }
+
+  test('G8, G9: is delivered before a timer fires that was due meanwhile: the journal replays', async () => {
+    const { process, w, c } = await paused()
+    await process.pass(120_000)
+    await process.runs.control(ID, { kind: 'resume' })
+    await process.idle(50)
+    c.open()
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(process.world.kinds()).toContain('timer_fired settled/b/ctx.sleep')
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+
+  test('G8, G21: is delivered before the cancel that ends the pause: the journal replays', async () => {
+    const { process, w } = await paused()
+    await process.runs.cancel(ID)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    // The three calls, and the one that follows from what was delivered.
+    expect(process.world.entries().find(({ kind }) => kind === 'cancel_requested')).toMatchObject({ calls: 4 })
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+})
+
+test('G21: a pause and a cancel with undo that are read at once: the cancel decides both, and its undoing goes on in another process', async () => {
+  const held = gate()
+  let undone = 0
+  let failed = false
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1, { undo: () => { undone++ } })
+    // What is open is settled before anything is undone.
+    await ctx.effect('b', () => held.promise, { kind: 'idempotent', input: 1 })
+  })
+  const world = new World()
+  const first = world.boot(w, { faults: { fault: ({ batch }) => {
+    // 63: undo_completed.
+    if (failed || batch?.entries?.some(({ bytes }) => bytes[1] === 63) !== true) return undefined
+    failed = true
+    return { do: 'crash', when: 'before' }
+  } } })
+  await first.runs.start(w, 0, { id: ID })
+  await first.begin()
+  // Nobody rings for these two.
+  await requestControl(await first.runs.store(ID), first.now, { kind: 'pause' })
+  await requestCancel(await first.runs.store(ID), first.now, { undo: true })
+  await first.runs.cancel(ID)
+  await first.idle(50)
+  held.open()
+  await first.idle(50)
+  expect(failed).toBe(true)
+  expect(world.record().paused).toBe(undefined)
+  await first.crash()
+  expect(await world.boot(w).runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+  expect(undone).toBe(2)
+})
+
+test('G9, G21: a patch that is asked for behind a cancel is behind it in the journal too, and a crash between the two is no divergence', async () => {
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.sleep('1 day').catch(() => {})
+    if (ctx.patched('second')) await ctx.step('never', () => 1).catch(() => {})
+  })
+  const world = new World()
+  let crashed = false
+  const first = world.boot(w, { faults: { fault: ({ batch }) => {
+    // 70: patch_applied.
+    if (crashed || batch?.entries?.some(({ bytes }) => bytes[1] === 70) !== true) return undefined
+    crashed = true
+    return { do: 'crash', when: 'after' }
+  } } })
+  await first.runs.start(w, 0, { id: ID })
+  await first.runs.drive(ID)
+  await first.runs.cancel(ID)
+  await first.idle(50)
+  expect(crashed).toBe(true)
+  await first.crash()
+  expect(await world.boot(w).runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+  expect(world.kinds().slice(2)).toEqual(['cancel_requested', 'patch_applied', 'run_cancelled'])
 })
 
 test('G11: a clock that is set back between a cancel and the end of the run: no entry is older than the one before it', async () => {

@@ -198,6 +198,11 @@ export class Schedule implements DiskWatcher {
     const struck = kindsOf(batch)
     if (struck.length > 0) this.#tell(`${by.label} committed ${runId} ${struck.join(', ')}`)
     const script = this.#scripts.find((each) => each.runId === runId)
+    if (script?.isOver === true && struck.includes('generation_started')) {
+      // A request of somebody that the network has repeated: whoever watches sees it run again.
+      script.isOver = false
+      script.ring()
+    }
     if (script !== undefined && isNews(struck, batch)) script.ring()
     const { action } = script ?? {}
     if (script !== undefined && action?.on !== undefined && struck.includes(action.on)) {
@@ -274,7 +279,10 @@ export class Schedule implements DiskWatcher {
     if (kind.startsWith('undo_') && dice.chance(0.3)) return { on: 'step_completed', ask: cancel(true), follow: undefined }
     switch (dice.below(12)) {
       case 0: return { on: some(), ask: cancel(dice.chance(0.5)), follow: undefined }
-      case 1: case 2: return { on: some(), ask: control({ kind: 'pause' }), follow: control({ kind: 'resume' }) }
+      case 1: case 2: {
+        const follow = dice.pick([control({ kind: 'resume' }), control({ kind: 'resume' }), control({ kind: 'restart' }), cancel(dice.chance(0.5))])
+        return { on: some(), ask: control({ kind: 'pause' }), follow }
+      }
       case 3: return { on: some(), ask: control({ kind: 'restart' }), follow: undefined }
       case 4: return program.fails ? { on: 'run_failed', ask: control({ kind: 'retry' }), follow: undefined } : undefined
       default: return undefined
@@ -344,15 +352,19 @@ export class Schedule implements DiskWatcher {
   }
 
   async #act(script: Script, { ask, follow }: { readonly ask: Ask; readonly follow: Ask | undefined }): Promise<void> {
-    const answer = await this.#insist(script, ask) as { readonly outcome?: string } | undefined
-    this.#tell(`person: ${JSON.stringify(ask)} of ${script.runId}: ${JSON.stringify(answer)}`)
-    if (ask.ask === 'cancel' && (answer?.outcome === 'requested' || answer?.outcome === 'already_requested')) script.cancelled = true
-    if (ask.ask === 'control' && (ask.request.kind === 'restart' || ask.request.kind === 'retry')) script.wasRestarted = true
+    this.#did(script, ask, await this.#insist(script, ask))
     if (follow !== undefined) {
       await this.#person.after(this.world.dice.between(100, 60_000))
-      await this.#insist(script, follow)
+      this.#did(script, follow, await this.#insist(script, follow))
     }
     script.acts--
+  }
+
+  #did(script: Script, ask: Ask, answer: unknown): void {
+    const { outcome } = answer as { readonly outcome?: string }
+    this.#tell(`person: ${JSON.stringify(ask)} of ${script.runId}: ${JSON.stringify(answer)}`)
+    if (ask.ask === 'cancel' && (outcome === 'requested' || outcome === 'already_requested')) script.cancelled = true
+    if (ask.ask === 'control' && (ask.request.kind === 'restart' || ask.request.kind === 'retry')) script.wasRestarted = true
   }
 
   /** Whoever started the run and waits for its end, and decides what only a person can. */
@@ -376,7 +388,9 @@ export class Schedule implements DiskWatcher {
       const disk = this.#diskOf(script.runId)
       if (isEnded(status) && disk.record(script.runId)?.status === status && disk.open(script.runId).read()?.wakeAt === null && script.acts === 0) {
         script.isOver = true
-        return
+        await new Promise<void>((resolve) => { script.ring = resolve })
+        if (script.isGone) return
+        wait = 60_000
       }
       script.isStuck = blocked?.code === 'unknown_version' && script.acts === 0
       if (blocked !== undefined && !script.isStuck) {
