@@ -51,8 +51,8 @@ export async function part(slices: readonly Slice[], close: () => Promise<void> 
       }
     }
   } while (Date.now() < endAt && fallen.size < wanted.length)
-  await close()
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`)
   console.log(JSON.stringify(figures, null, 2))
+  await close()
   process.exit(fallen.size > 0 ? 1 : 0)
 }

@@ -1,20 +1,30 @@
 // One worker of simulate.ts: answers each block of seeds with what became of its schedules.
 
 import { parentPort } from 'node:worker_threads'
+import { addCoverage, emptyCoverage } from '../../src/testing/simulator/coverage.ts'
 import { simulate } from '../../src/testing/simulator/simulate.ts'
 
 export interface Block {
   readonly figures: Readonly<Record<string, number>>
   readonly coverage: readonly (readonly [string, number])[]
-  readonly violation: string | undefined
+  readonly violations: readonly string[]
 }
 
-parentPort?.on('message', ({ firstSeed, seeds }: { readonly firstSeed: number; readonly seeds: number }) => {
-  let left = seeds
-  void simulate({
-    quiesce: () => new Promise((resolve) => setImmediate(resolve)), firstSeed, schedules: Infinity, isOver: () => left-- === 0,
-  }).then(({ schedules, uncounted, commits, faults, tasks, coverage, violations }) => {
-    const block: Block = { figures: { schedules, uncounted, commits, faults, tasks }, coverage: [...coverage], violation: violations[0]?.violation }
-    parentPort?.postMessage(block)
-  })
+parentPort?.on('message', async ({ firstSeed, seeds }: { readonly firstSeed: number; readonly seeds: number }) => {
+  const figures = { schedules: 0, uncounted: 0, commits: 0, faults: 0, tasks: 0, violations: 0 }
+  const coverage = emptyCoverage()
+  const violations: string[] = []
+  for (let seed = firstSeed; seed < firstSeed + seeds;) {
+    let left = firstSeed + seeds - seed
+    const simulated = await simulate({
+      quiesce: () => new Promise((resolve) => setImmediate(resolve)), firstSeed: seed, schedules: Infinity, isOver: () => left-- === 0,
+    })
+    for (const name of ['schedules', 'uncounted', 'commits', 'faults', 'tasks'] as const) figures[name] += simulated[name]
+    addCoverage(coverage, [...simulated.coverage])
+    violations.push(...simulated.violations.map(({ violation }) => String(violation)))
+    seed = simulated.nextSeed
+  }
+  figures.violations = violations.length
+  const block: Block = { figures, coverage: [...coverage], violations }
+  parentPort?.postMessage(block)
 })
