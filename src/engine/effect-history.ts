@@ -5,6 +5,7 @@ import { type Entry, type EntryKind, same } from '../journal/entry.ts'
 import type { Ambiguity, Decided } from './ambiguity.ts'
 import type { Pending } from './call.ts'
 import { divergence } from './divergence.ts'
+import type { IntentPayload } from './effect-intent.ts'
 import type { Intent } from './ledger.ts'
 import type { Pass } from './pass.ts'
 import type { Undo } from './undo.ts'
@@ -23,9 +24,6 @@ export interface Standing {
   readonly why?: Ambiguity
   readonly error?: unknown
 }
-
-/** The payload of `effect_intended`. */
-export interface IntentPayload { readonly startBy: number; readonly timeoutMs: number; readonly idempotencyKey: string; readonly policy: string }
 
 export class EffectHistory {
   /** Every effect that this pass asked for and that may still matter, by the call's key. */
