@@ -14,7 +14,7 @@ import { readLedger } from './ledger.ts'
 import type { Live } from './live.ts'
 import { baseOf, named, opened, type OpenEffect, strange } from './open-effect.ts'
 import type { Pass } from './pass.ts'
-import { drawn, nextDelay } from './retry.ts'
+import { attemptLost, drawn, nextDelay } from './retry.ts'
 
 export type Ambiguity = 'timeout' | 'abort' | 'transport' | 'marked' | 'lost'
 
@@ -143,7 +143,7 @@ export class Ambiguities {
     switch (effect.policy) {
       case 'rerun':
         // Nobody waits: to call it again would do what nobody wants any more.
-        if (!this.#effects.isWanted(open.call) || isExhausted(open)) return this.#giveUp(group, open, 'policy')
+        if (!this.#effects.isWanted(open.call) || this.#isExhausted(open)) return this.#giveUp(group, open, 'policy')
         this.audit(group, open, { by: 'policy', decision: 'rerun' })
         return this.#effects.intents.intend(group, open.call, open.intent.attempt + 1, open.ledger, now)
       case 'skip': return this.#skip(group, open, 'policy', effect.fallback)
@@ -178,8 +178,8 @@ export class Ambiguities {
       this.audit(group, open, { by: 'probe', decision: 'did_not_happen' })
       if (this.#effects.isWanted(call)) {
         // A crash is no fault of the other side. Anything else is a failure that is known now, and retried like one.
-        return open.why === 'lost' ? this.#effects.intents.intend(group, call, intent.attempt + 1, open.ledger, now)
-          : this.#effects.outcomes.failed(group, open, open.error, intent.attempt, now)
+        return open.why === 'lost' && !this.#isExhausted(open) ? this.#effects.intents.intend(group, call, intent.attempt + 1, open.ledger, now)
+          : this.#effects.outcomes.failed(group, open, open.why === 'lost' ? attemptLost() : open.error, intent.attempt, now)
       }
       this.#effects.outcomes.write(group, open, 'failed', undefined)
       this.#effects.outcomes.end(group, open)
@@ -252,6 +252,11 @@ export class Ambiguities {
     }
   }
 
+  /** Every attempt counts, also one that its host did not survive: what kills each host that calls it must come to an end (G29). */
+  #isExhausted({ call, error, intent }: OpenEffect): boolean {
+    return nextDelay((call.step as StepPart).retry, this.#effects.history.tries(call, intent.attempt), error, 0) === undefined
+  }
+
   #dropProbe({ call }: OpenEffect): void {
     this.#live.attempts.abandon(undefined, ({ role, key }) => role === 'probe' && key === probeKey(call.key))
   }
@@ -266,11 +271,6 @@ export class Ambiguities {
     group.drafts.push({ ...named(call), kind: 'effect_decided', calls: this.#pass.calls, attempt: intent.attempt, payload: encode(payload) })
     group.isStrict = true
   }
-}
-
-/** Attempts that failed are counted as those of a step; a crash in one is no failure of its own. */
-function isExhausted({ call, why, error, intent }: OpenEffect): boolean {
-  return why !== 'lost' && nextDelay((call.step as StepPart).retry, intent.attempt, error, 0) === undefined
 }
 
 const probeKey = (key: string): string => `probe of ${key}`

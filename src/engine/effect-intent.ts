@@ -48,7 +48,7 @@ export class Intents {
     group.after.push(() => {
       step.attempt = attempt
       this.#effects.open.set(effect.base, opened(call, intent, row, 'running'))
-      this.#effects.history.standings.set(call.key, { fingerprint: call.fingerprint, seq: intent.seq, phase: 'intended', attempt, due: undefined, intent })
+      this.#effects.history.stands(call, { seq: intent.seq, phase: 'intended', attempt, due: undefined, intent })
     })
     group.launch.push(call)
   }
@@ -88,7 +88,7 @@ export class Intents {
     for (const call of missed) {
       const { intent } = all.get(baseOf(call)) as OpenEffect
       all.delete(baseOf(call))
-      history.standings.set(call.key, { fingerprint: call.fingerprint, seq: intent.seq, phase: 'free', attempt: intent.attempt, due: undefined, intent })
+      history.stands(call, { seq: intent.seq, phase: 'free', attempt: intent.attempt, due: undefined, intent })
       if (this.#effects.isWanted(call)) this.#effects.begin(call)
       else this.#effects.release(baseOf(call))
     }

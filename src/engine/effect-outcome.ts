@@ -79,7 +79,7 @@ export class EffectOutcomes {
     const { call } = open
     const step = call.step as StepPart
     const isWanted = this.#effects.isWanted(call)
-    const delay = isWanted ? nextDelay(step.retry, attempt, error, drawn(this.#live.state.host)) : undefined
+    const delay = isWanted ? this.#delay(call, attempt, error) : undefined
     const seq = nextSeq(group, this.#live.state.writer)
     group.isStrict = true
     if (isWanted && delay === undefined) {
@@ -99,7 +99,7 @@ export class EffectOutcomes {
     })
     group.after.push(() => {
       const { history, open: all } = this.#effects
-      if (call.step !== undefined) history.standings.set(call.key, { fingerprint: call.fingerprint, seq, phase: 'failed', attempt: attempt + 1, due, intent: open.intent })
+      if (call.step !== undefined) history.stands(call, { seq, phase: 'failed', attempt: attempt + 1, due, intent: open.intent })
       all.delete(baseOf(call))
       if (due === undefined) {
         this.#effects.release(baseOf(call))
@@ -115,7 +115,7 @@ export class EffectOutcomes {
     const { call } = open
     // Called again at once it would fail again, and the journal would grow as fast as the disk can write.
     const delay = call.effect?.policy === 'rerun' && this.#effects.isWanted(call)
-      ? nextDelay((call.step as StepPart).retry, attempt, error, drawn(this.#live.state.host)) : undefined
+      ? this.#delay(call, attempt, error) : undefined
     const due = delay === undefined ? undefined : now + delay
     this.write(group, open, 'ambiguous', undefined)
     group.drafts.push({
@@ -127,6 +127,11 @@ export class EffectOutcomes {
       Object.assign(open, { phase: 'ambiguous', why, error })
       if (due !== undefined && due > now) this.#effects.wait(open, due)
     })
+  }
+
+  /** How long to wait before it is called again; undefined: it is not. */
+  #delay(call: Pending, attempt: number, error: unknown): number | undefined {
+    return nextDelay((call.step as StepPart).retry, this.#effects.history.tries(call, attempt), error, drawn(this.#live.state.host))
   }
 
   /** A live attempt of an earlier generation, for which this one has not asked: known all the same, and delivered to nobody. */
