@@ -82,7 +82,7 @@ export const guarantees = {
   },
   G13: {
     title: 'Nobody guesses',
-    promise: 'When nobody knows whether an effect happened (crash, time-out, abort, broken connection, `ambiguous(error)`), its policy decides: `fail`, `rerun` with the same idempotency key, `skip`, `probe`, or `ask` a person. The decision, and who made it, is an entry in the commit of what follows from it. A late outcome is recorded and never delivered twice.',
+    promise: 'When nobody knows whether an effect happened (crash, time-out, abort, broken connection, `ambiguous(error)`), its policy decides: `fail`, `rerun` with the same idempotency key, `skip`, `probe`, or `ask` a person. The decision, and who made it, is an entry in the commit of what follows from it. Every attempt counts, also one that its host did not survive. A late outcome is recorded and never delivered twice.',
     cost: 'One entry for each decision. `ask` blocks the run until a person answers.',
     ends: '`rerun` is once only where the outside world deduplicates by the key; `probe` is only as true as the answer. A throw counts as "did not happen" unless it says otherwise: a client that throws after success must mark it.',
   },
@@ -220,6 +220,7 @@ export const bugs = [
   ['the simulator', 'an effect whose policy is `rerun` was called again at once and without end while the outside world was down', 'test/engine/effects.test.ts'],
   ['the fault store', 'one damaged read of the last entry made the journal break its own chain', 'test/testing/fault-table.test.ts'],
   ['real kills', 'a run whose tab was frozen could be taken by no other tab', 'test/kill/flock.test.ts'],
+  ['asking whether every end is told (T-104)', 'an effect, or an undo, whose host died in each attempt was called again without end', 'test/engine/deaths.test.ts'],
   ['fuzzing of the HTTP API', 'a run whose cancel waited for a person was driven, with a commit, by each look at it after a second cancel', 'test/engine/second-cancel.test.ts'],
 ]
 

@@ -47,8 +47,8 @@ export interface StepOptions<A extends At, I, R = any, S extends Services = any>
   /**
    * Takes back what this call did, once it has completed: when the run fails, or is cancelled with `undo: true`. Undos run one
    * after the other, in reverse order of completion, each retried by the call's `retry` and bounded by its `timeout`; each is
-   * journaled, so a crash repeats at most the one that was running, with the same `idempotencyKey`. One that fails for good
-   * stops the line and blocks the run (`undo_failed`).
+   * journaled, so a crash repeats at most the one that was running, with the same `idempotencyKey`, as its next attempt. One that
+   * fails for good stops the line and blocks the run (`undo_failed`).
    */
   readonly undo?: (outcome: R, call: Call<S, A, I>) => unknown
 }
@@ -212,7 +212,7 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
    * without one (G12); its outcome is committed before the promise settles. When nobody can know whether it happened (a crash
    * in between, a timeout, an abort, a broken connection, an error marked `ambiguous`), `onAmbiguous` decides and the decision
    * is an entry of the journal (G13): `fail` rejects with `effect_ambiguous`, `rerun` calls again with the same
-   * `idempotencyKey` (after a crash at once, else as `retry` says, and in the end rejects like `fail`), `skip` gives `fallback` and does not call, `probe` asks the outside world, `ask` blocks the run until a
+   * `idempotencyKey` (after a crash at once, else as `retry` says; every attempt counts, and in the end it rejects like `fail`), `skip` gives `fallback` and does not call, `probe` asks the outside world, `ask` blocks the run until a
    * person decides. In every later generation it is found by its idempotency key and does not happen again (G15). Any other
    * throw is a failure that is known, retried by `retry`; the last rejects with `effect_failed`.
    */

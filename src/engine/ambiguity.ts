@@ -8,12 +8,13 @@ import type { AskedEffect, Message } from '../journal/record.ts'
 import type { Attempt, Outcome } from './attempt.ts'
 import type { StepPart } from './call.ts'
 import type { EffectPart } from './effect.ts'
-import { baseOf, type Effects, named, type OpenEffect, strange } from './effects.ts'
-import { addOutcome, type Group, hasRoom } from './group.ts'
+import type { Effects } from './effects.ts'
+import { addOutcome, type Group, hasRoom, nextSeq } from './group.ts'
 import { readLedger } from './ledger.ts'
 import type { Live } from './live.ts'
+import { baseOf, named, opened, type OpenEffect, strange } from './open-effect.ts'
 import type { Pass } from './pass.ts'
-import { drawn, nextDelay } from './retry.ts'
+import { attemptLost, drawn, nextDelay } from './retry.ts'
 
 export type Ambiguity = 'timeout' | 'abort' | 'transport' | 'marked' | 'lost'
 
@@ -88,7 +89,7 @@ export class Ambiguities {
   asking(): readonly AskedEffect[] {
     return [...this.#effects.open.values()].filter(({ phase }) => phase === 'asking').map(({ call, intent, why, ledger }) => ({
       seq: intent.seq, key: call.key, kind: call.kind, why, intendedAt: intent.at, attempt: intent.attempt,
-      idempotencyKey: this.#effects.idempotencyKey(call, ledger.undos), input: shown(call.step?.input),
+      idempotencyKey: this.#effects.intents.idempotencyKey(call, ledger.undos), input: shown(call.step?.input),
     }))
   }
 
@@ -116,8 +117,8 @@ export class Ambiguities {
         // Nobody decides it any more in this group.
         open.phase = 'running'
         this.audit(group, open, { by: 'late', decision: outcome.ok ? 'happened' : 'did_not_happen' })
-        if (outcome.ok) await this.#effects.happened(group, open, outcome.value, attempt.number)
-        else this.#effects.failed(group, open, outcome.error, attempt.number, this.#live.state.host.now())
+        if (outcome.ok) await this.#effects.outcomes.happened(group, open, outcome.value, attempt.number)
+        else this.#effects.outcomes.failed(group, open, outcome.error, attempt.number, this.#live.state.host.now())
       }
       return
     }
@@ -126,15 +127,15 @@ export class Ambiguities {
     if (ledger?.intent === undefined || ledger.status === 'done' || ledger.status === 'undone') return
     const asked = this.#effects.history.calls.get(attempt.key)
     const call = asked !== undefined && baseOf(asked) === base ? asked : strange(ledger, base)
-    const known: OpenEffect = { call, intent: ledger.intent, ledger, phase: 'ambiguous', why: 'timeout', error: undefined, probes: 0 }
+    const known = opened(call, ledger.intent, ledger, 'ambiguous', 'timeout')
     if (this.#effects.isWanted(call)) {
       // It waits for its next attempt, which is not needed any more.
       this.#effects.withdraw(call)
       this.audit(group, known, { by: 'late', decision: 'happened' })
-      return this.#effects.happened(group, known, outcome.value, attempt.number)
+      return this.#effects.outcomes.happened(group, known, outcome.value, attempt.number)
     }
     // It was decided without it: known from now on, and undone with the rest.
-    await this.#effects.record(group, known, outcome.value, attempt.number)
+    await this.#effects.outcomes.record(group, known, outcome.value, attempt.number)
   }
 
   async #decide(group: Group, open: OpenEffect, now: number): Promise<void> {
@@ -142,9 +143,9 @@ export class Ambiguities {
     switch (effect.policy) {
       case 'rerun':
         // Nobody waits: to call it again would do what nobody wants any more.
-        if (!this.#effects.isWanted(open.call) || isExhausted(open)) return this.#giveUp(group, open, 'policy')
+        if (!this.#effects.isWanted(open.call) || this.#isExhausted(open)) return this.#giveUp(group, open, 'policy')
         this.audit(group, open, { by: 'policy', decision: 'rerun' })
-        return this.#effects.intend(group, open.call, open.intent.attempt + 1, open.ledger, now)
+        return this.#effects.intents.intend(group, open.call, open.intent.attempt + 1, open.ledger, now)
       case 'skip': return this.#skip(group, open, 'policy', effect.fallback)
       case 'fail': return this.#giveUp(group, open, 'policy')
       case 'ask':
@@ -171,17 +172,17 @@ export class Ambiguities {
     const answer = outcome.ok ? outcome.value : undefined
     if (typeof answer === 'object' && answer !== null && 'happened' in answer) {
       this.audit(group, open, { by: 'probe', decision: 'happened' })
-      return this.#effects.happened(group, open, (answer as { happened: unknown }).happened, intent.attempt)
+      return this.#effects.outcomes.happened(group, open, (answer as { happened: unknown }).happened, intent.attempt)
     }
     if (answer === 'did-not-happen') {
       this.audit(group, open, { by: 'probe', decision: 'did_not_happen' })
       if (this.#effects.isWanted(call)) {
         // A crash is no fault of the other side. Anything else is a failure that is known now, and retried like one.
-        return open.why === 'lost' ? this.#effects.intend(group, call, intent.attempt + 1, open.ledger, now)
-          : this.#effects.failed(group, open, open.error, intent.attempt, now)
+        return open.why === 'lost' && !this.#isExhausted(open) ? this.#effects.intents.intend(group, call, intent.attempt + 1, open.ledger, now)
+          : this.#effects.outcomes.failed(group, open, open.why === 'lost' ? attemptLost() : open.error, intent.attempt, now)
       }
-      this.#effects.write(group, open, 'failed', undefined)
-      this.#effects.end(group, open)
+      this.#effects.outcomes.write(group, open, 'failed', undefined)
+      this.#effects.outcomes.end(group, open)
       return
     }
     const error = outcome.ok
@@ -204,14 +205,14 @@ export class Ambiguities {
   #giveUp(group: Group, open: OpenEffect, by: Decided['by'], principal?: string, reason?: string): void {
     const { call, why, error } = open
     this.audit(group, open, { by, decision: 'fail', ...(principal === undefined ? undefined : { principal }) })
-    this.#effects.write(group, open, 'ambiguous', undefined)
-    const payload = encode(this.#effects.safe(new StepwellError('effect_ambiguous',
+    this.#effects.outcomes.write(group, open, 'ambiguous', undefined)
+    const payload = encode(this.#effects.outcomes.safe(new StepwellError('effect_ambiguous',
       `effect "${call.key}": ${reason ?? `nobody knows whether it happened (${why})`}`, { cause: error, details: { key: call.key, why, seq: open.intent.seq } })))
     if (this.#effects.isWanted(call)) {
       addOutcome(group, { ...named(call), kind: 'effect_failed', calls: this.#pass.calls, attempt: open.intent.attempt, payload })
     }
     group.isStrict = true
-    this.#effects.end(group, open, payload)
+    this.#effects.outcomes.end(group, open, payload)
   }
 
   async #skip(group: Group, open: OpenEffect, by: Decided['by'], value: unknown, principal?: string): Promise<void> {
@@ -219,13 +220,13 @@ export class Ambiguities {
     this.#effects.history.skipped.add(call.key)
     this.audit(group, open, { by, decision: 'skip', ...(principal === undefined ? undefined : { principal }) })
     if (this.#effects.isWanted(call)) {
-      const draft = await this.#effects.valueOf(group, call, value)
+      const draft = await this.#effects.outcomes.valueOf(group, call, value)
       if (draft instanceof StepwellError) throw draft
-      this.#effects.write(group, open, 'skipped', this.#effects.seq(group))
+      this.#effects.outcomes.write(group, open, 'skipped', nextSeq(group, this.#live.state.writer))
       addOutcome(group, { ...named(call), kind: 'effect_completed', calls: this.#pass.calls, attempt: 0, ...draft })
-    } else this.#effects.write(group, open, 'ambiguous', undefined)
+    } else this.#effects.outcomes.write(group, open, 'ambiguous', undefined)
     group.isStrict = true
-    this.#effects.end(group, open)
+    this.#effects.outcomes.end(group, open)
   }
 
   async #byPerson(group: Group, number: number, message: Resolution, now: number): Promise<void> {
@@ -241,14 +242,19 @@ export class Ambiguities {
     switch (message.decision) {
       case 'happened':
         this.audit(group, open, { by: 'person', decision: 'happened', ...who })
-        return this.#effects.happened(group, open, message.value, open.intent.attempt)
+        return this.#effects.outcomes.happened(group, open, message.value, open.intent.attempt)
       case 'skip': return this.#skip(group, open, 'person', 'value' in message ? message.value : (open.call.effect as EffectPart).fallback, principal)
       case 'fail': return this.#giveUp(group, open, 'person', principal, 'a person decided that it failed')
       case 'rerun':
         if (!this.#effects.isWanted(open.call)) return this.#giveUp(group, open, 'person', principal)
         this.audit(group, open, { by: 'person', decision: 'rerun', ...who })
-        return this.#effects.intend(group, open.call, open.intent.attempt + 1, open.ledger, now)
+        return this.#effects.intents.intend(group, open.call, open.intent.attempt + 1, open.ledger, now)
     }
+  }
+
+  /** Every attempt counts, also one that its host did not survive: what kills each host that calls it must come to an end (G29). */
+  #isExhausted({ call, error, intent }: OpenEffect): boolean {
+    return nextDelay((call.step as StepPart).retry, this.#effects.history.tries(call, intent.attempt), error, 0) === undefined
   }
 
   #dropProbe({ call }: OpenEffect): void {
@@ -258,18 +264,13 @@ export class Ambiguities {
   audit(group: Group, open: OpenEffect, how: Pick<Decided, 'by' | 'decision' | 'principal'>): void {
     const { call, intent, why, error } = open
     const payload: Decided = {
-      intent: intent.seq, why, policy: (call.effect as EffectPart).policy, ...how, ...(error === undefined ? undefined : { error: this.#effects.safe(error) }),
+      intent: intent.seq, why, policy: (call.effect as EffectPart).policy, ...how, ...(error === undefined ? undefined : { error: this.#effects.outcomes.safe(error) }),
     }
     const { decision: word, ...who } = how
     open.decision = { word, ...who }
     group.drafts.push({ ...named(call), kind: 'effect_decided', calls: this.#pass.calls, attempt: intent.attempt, payload: encode(payload) })
     group.isStrict = true
   }
-}
-
-/** Attempts that failed are counted as those of a step; a crash in one is no failure of its own. */
-function isExhausted({ call, why, error, intent }: OpenEffect): boolean {
-  return why !== 'lost' && nextDelay((call.step as StepPart).retry, intent.attempt, error, 0) === undefined
 }
 
 const probeKey = (key: string): string => `probe of ${key}`

@@ -151,7 +151,7 @@ export class Collector {
       if (attempt === undefined) break
       group.collected++
       if (attempt.role !== 'step') {
-        await effects.settled(group, attempt, now)
+        await effects.outcomes.settled(group, attempt, now)
         continue
       }
       const call = pass.outstanding.get(attempt.key)

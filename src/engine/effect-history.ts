@@ -5,6 +5,7 @@ import { type Entry, type EntryKind, same } from '../journal/entry.ts'
 import type { Ambiguity, Decided } from './ambiguity.ts'
 import type { Pending } from './call.ts'
 import { divergence } from './divergence.ts'
+import type { IntentPayload } from './effect-intent.ts'
 import type { Intent } from './ledger.ts'
 import type { Pass } from './pass.ts'
 import type { Undo } from './undo.ts'
@@ -16,6 +17,8 @@ export interface Standing {
   readonly phase: 'intended' | 'free' | 'failed' | 'ambiguous' | 'recorded'
   /** Of the next attempt. */
   readonly attempt: number
+  /** Of its first attempt in this generation: those before it are none of its budget. */
+  readonly first: number | undefined
   /** When that may begin. */
   readonly due: number | undefined
   readonly intent: Intent | undefined
@@ -23,9 +26,6 @@ export interface Standing {
   readonly why?: Ambiguity
   readonly error?: unknown
 }
-
-/** The payload of `effect_intended`. */
-export interface IntentPayload { readonly startBy: number; readonly timeoutMs: number; readonly idempotencyKey: string; readonly policy: string }
 
 export class EffectHistory {
   /** Every effect that this pass asked for and that may still matter, by the call's key. */
@@ -60,12 +60,13 @@ export class EffectHistory {
     // What became of an attempt of the generation before, for which this one had not asked then: its row of the ledger holds it, and
     // answers when it is asked for.
     if (isStrange(entry) && entry.kind !== 'effect_recorded') return
-    const common = { fingerprint: entry.fingerprint as Uint8Array, seq: entry.seq, attempt: before?.attempt ?? 1, due: undefined, intent: before?.intent }
+    const common = { fingerprint: entry.fingerprint as Uint8Array, seq: entry.seq, attempt: before?.attempt ?? 1, first: before?.first, due: undefined, intent: before?.intent }
     switch (entry.kind) {
       case 'effect_intended': {
         const { startBy, timeoutMs } = decode(entry.payload) as IntentPayload
         const intent: Intent = { seq: entry.seq, attempt: entry.attempt, at: entry.at, startBy, until: startBy + timeoutMs }
-        this.standings.set(key, { ...common, phase: 'intended', attempt: entry.attempt, intent })
+        const first = common.first ?? (entry.generation === this.#pass.init.generation ? entry.attempt : undefined)
+        this.standings.set(key, { ...common, phase: 'intended', attempt: entry.attempt, first, intent })
         break
       }
       case 'effect_not_called':
@@ -97,6 +98,18 @@ export class EffectHistory {
       default:
         break
     }
+  }
+
+  /** What was committed about it in this pass. */
+  stands(call: Pending, standing: Pick<Standing, 'seq' | 'phase' | 'attempt' | 'due' | 'intent'>): void {
+    const first = this.standings.get(call.key)?.first ?? (standing.phase === 'intended' ? standing.attempt : undefined)
+    this.standings.set(call.key, { ...standing, fingerprint: call.fingerprint, first })
+  }
+
+  /** How many attempts of this generation it has had with attempt number `attempt`, however they ended. */
+  tries(call: Pending, attempt: number): number {
+    const first = this.standings.get(call.key)?.first
+    return first === undefined ? 0 : attempt - first + 1
   }
 
   /** An outcome was delivered to whoever waits. */

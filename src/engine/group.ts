@@ -1,6 +1,7 @@
-// What goes into one commit of a live pass, as it is put together: by collect.ts, effects.ts, ambiguity.ts and once.ts.
+// What goes into one commit of a live pass, as it is put together: by collect.ts, effects.ts and
+// its parts, and once.ts.
 
-import type { Draft } from '../journal/writer.ts'
+import type { Draft, Writer } from '../journal/writer.ts'
 import type { Limits } from '../limits.ts'
 import type { Batch, RowWrite } from '../store/store.ts'
 import type { Pending } from './call.ts'
@@ -36,4 +37,9 @@ export function hasRoom(group: Group, limits: Limits): boolean {
 
 export function addOutcome(group: Group, draft: Draft): void {
   group.drafts.push(group.outcomes++ > 0 ? { ...draft, grouped: true } : draft)
+}
+
+/** The number that the next draft of `group` gets. */
+export function nextSeq(group: Group, writer: Writer): number {
+  return writer.head.seq + group.drafts.length + 1
 }

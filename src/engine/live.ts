@@ -95,7 +95,7 @@ export class Live {
         for (const run of group.after) run()
         attempts.collected(group.collected)
         attempts.late.splice(0, group.late)
-        if (group.launch.length > 0) await effects.launch(group.launch)
+        if (group.launch.length > 0) await effects.intents.launch(group.launch)
         const outcomes = answer.entries.filter((entry) => isDelivered(entry.kind))
         pass.init.cursor.push(outcomes)
         if (pass.init.cursor.peek() === undefined || isHeld) continue
@@ -147,7 +147,7 @@ export class Live {
         continue
       }
       const group = emptyGroup()
-      await effects.settled(group, attempts.settled[0] as Attempt, state.host.now())
+      await effects.outcomes.settled(group, attempts.settled[0] as Attempt, state.host.now())
       if (group.drafts.length > 0) await state.commit(group.drafts, { rows: group.rows, require: group.require, durability: 'strict' })
       for (const run of group.after) run()
       attempts.collected(1)

@@ -9,7 +9,7 @@ import type { Draft } from '../journal/writer.ts'
 import { type Limits, within } from '../limits.ts'
 import { nothing, type Pending, type StepPart } from './call.ts'
 import { calling, declared, type Given } from './effect.ts'
-import type { Group } from './group.ts'
+import { type Group, nextSeq } from './group.ts'
 import { type CallKind, checkName, declaredInput, fingerprint, idempotencyKey, type Scope } from './key.ts'
 import { type LedgerRow, RECORD } from './ledger.ts'
 import { toPayload } from './outcome.ts'
@@ -83,7 +83,7 @@ export async function answerNote(state: RunState, group: Group, call: Pending, c
   const value = isSmall ? { answer } : { answer, details: decode(write.details) }
   const { payload, blob, require } = await toPayload(state.blobs, { ...limits, valueBytes: Infinity }, host.now(), value, `details of effect ${call.key}`)
   group.require.push(...(require ?? []))
-  const row: RecordRow = { ...answer.record, seq: writer.head.seq + group.drafts.length + 1 }
+  const row: RecordRow = { ...answer.record, seq: nextSeq(group, writer) }
   group.rows.push({ table: 'effect', key: record, value: encode(row) })
   return { ...common, kind: 'effect_noted', at, payload, blob }
 }

@@ -37,6 +37,11 @@ export function retryOf(policy: RetryPolicy | undefined, limits: Limits): Retry 
   }
 }
 
+/** In place of the error of an attempt whose host did not survive it. */
+export function attemptLost(): StepwellError {
+  return new StepwellError('failed', 'the host was gone before the attempt was over')
+}
+
 /** In [0, 1), for the jitter of one delay: nothing replays it, its sum is stored. */
 export function drawn(host: Host): number {
   const bytes = host.random(4)
@@ -44,7 +49,7 @@ export function drawn(host: Host): number {
 }
 
 /**
- * How long to wait after attempt number `attempt` failed with `error`, or undefined when there is no further attempt. The
+ * How long to wait after attempt number `attempt` (0: one of an earlier generation) failed with `error`, or undefined when there is no further attempt. The
  * error's own word comes first: a permanent one ends it, its own delay wins over the policy's (and over `maxDelay`). Never guessed from text.
  * `draw` is in [0, 1): full delay minus up to the jitter's share, so the cap holds.
  */
@@ -53,7 +58,8 @@ export function nextDelay(retry: Retry, attempt: number, error: unknown, draw: n
   if (hint.retryable === false) return undefined
   if (attempt > retry.limit) return undefined
   if (hint.retryAfterMs !== undefined) return hint.retryAfterMs
-  const factor = retry.backoff === 'constant' ? 1 : retry.backoff === 'linear' ? attempt : 2 ** Math.min(attempt - 1, 52)
+  const nth = Math.max(1, attempt)
+  const factor = retry.backoff === 'constant' ? 1 : retry.backoff === 'linear' ? nth : 2 ** Math.min(nth - 1, 52)
   const delay = Math.min(retry.delayMs * factor, retry.maxDelayMs)
   return Math.round(delay * (1 - retry.jitter * draw))
 }

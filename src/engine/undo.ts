@@ -12,7 +12,7 @@ import { ledgerKept, ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
 import type { Live } from './live.ts'
 import { describe, fromPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
-import { drawn, nextDelay } from './retry.ts'
+import { attemptLost, drawn, nextDelay } from './retry.ts'
 
 interface Target {
   readonly call: Pending
@@ -31,6 +31,8 @@ interface Standing {
   readonly attempt: number
   readonly due: number | undefined
   readonly isFinal: boolean
+  /** An attempt was begun, and nothing more is known of it. */
+  readonly isLost?: boolean
   /** Of the last attempt, as it was stored. */
   readonly error?: unknown
 }
@@ -71,7 +73,7 @@ export class Undo {
     if (entry.key === undefined) return
     const before = this.#standings.get(entry.key) ?? fresh
     if (entry.kind === 'undo_completed') this.#standings.set(entry.key, { ...before, isDone: true })
-    else if (entry.kind === 'undo_intended') this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt, due: undefined, isFinal: false })
+    else if (entry.kind === 'undo_intended') this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt + 1, due: undefined, isFinal: false, isLost: true })
     else this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt + 1, due: entry.due, isFinal: entry.due === undefined, error: decode(entry.payload) })
   }
 
@@ -123,6 +125,11 @@ export class Undo {
       if (this.#pass.isDead) return { kind: 'stopped' }
       const standing = this.#standings.get(call.key) ?? fresh
       if (standing.isDone) return undefined
+      if (standing.isLost === true && nextDelay(step.retry, standing.attempt - 1, undefined, 0) === undefined) {
+        // Each host that tried it is gone: it must come to an end (G29).
+        this.#standings.set(call.key, { ...standing, isLost: false, isFinal: true, error: attemptLost() })
+        continue
+      }
       if (standing.isFinal) {
         const decided = await this.#byPerson(target, common)
         if (decided === 'done') return undefined

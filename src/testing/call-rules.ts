@@ -2,7 +2,7 @@
 // committed before allows. Told of each entry as it is committed and of each call as it is made.
 
 import type { Decided } from '../engine/ambiguity.ts'
-import type { IntentPayload } from '../engine/effect-history.ts'
+import type { IntentPayload } from '../engine/effect-intent.ts'
 import { decode } from '../codec.ts'
 import { type Entry, isTerminal } from '../journal/entry.ts'
 import type { Role } from './watch.ts'

@@ -1,7 +1,7 @@
 import { abortAllDurableObjects } from 'cloudflare:test'
 import { expect, test } from 'vitest'
 import { until } from './objects.ts'
-import { calls, open, well } from './worker.ts'
+import { calls, open, told, well, world } from './worker.ts'
 
 const STEPS = 7
 
@@ -34,3 +34,22 @@ test('G2: the object dies after every entry; each committed step was called once
   expect(items.filter(({ kind }) => kind === 'step_completed')).toHaveLength(STEPS + 1)
   expect(items.filter(({ kind }) => kind === 'timer_fired')).toHaveLength(2)
 }, 60_000)
+
+test('T-104, C-011: the object dies in each attempt at an effect; the attempts are used up, the run fails, what was done before is undone, and the end is told', async () => {
+  const run = await told.client({}).start('fatal', {})
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    // Nobody asks for it meanwhile: its alarm alone brings it back.
+    await until(`attempt ${attempt}`, async () => calls(run.id, 'charge') === attempt, 30_000)
+    await abortAllDurableObjects()
+  }
+  const ends = await until('its end is told', async () => world.ends.filter(({ id }) => id === run.id).length > 0 && world.ends.filter(({ id }) => id === run.id), 30_000)
+  for (const end of ends) expect(end).toMatchObject({ status: 'failed', error: { code: 'effect_ambiguous' } })
+  expect(calls(run.id, 'reserve')).toBe(1)
+  expect(calls(run.id, 'charge')).toBe(2)
+  expect(calls(run.id, 'release')).toBe(1)
+  const { items } = await run.journal()
+  expect(items.map(({ kind }) => kind)).toEqual([
+    'run_started', 'effect_intended', 'effect_completed', 'effect_intended', 'effect_decided', 'effect_intended', 'effect_decided', 'effect_failed',
+    'undo_started', 'undo_intended', 'undo_completed', 'run_failed',
+  ])
+}, 90_000)

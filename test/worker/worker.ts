@@ -166,10 +166,21 @@ export const calling = workflow({ name: 'calling', input: z.object({ how: z.enum
   return value
 })
 
+/** Its effect never answers, and the test kills the object in each attempt at it. */
+export const fatal = workflow({ name: 'fatal', input: z.any(), services: shop }, async (ctx) => {
+  await ctx.effect('reserve', ({ services, runId, key }) => services.shop.count(runId, key), {
+    at: 'edge', kind: 'money', input: { cents: 1 }, onAmbiguous: 'fail', undo: (_, { services, runId }) => { services.shop.count(runId, 'release') },
+  })
+  await ctx.effect('charge', ({ services, runId, key }) => {
+    services.shop.count(runId, key)
+    return services.shop.gate(`${runId}: never`)
+  }, { at: 'edge', kind: 'money', input: { cents: 5 }, timeout: '1 second', retry: { limit: 1, delay: 10 }, onAmbiguous: 'rerun' })
+})
+
 /** Gives back whatever it gets, and is not kept. */
 export const brief = workflow({ name: 'brief', input: z.any(), retention: { completed: '1 hour' } }, async (ctx, input) => ctx.step('echo', () => input as unknown))
 
-export const workflows = [add, echo, brief, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling, hostWorkload] as const
+export const workflows = [add, echo, brief, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling, fatal, hostWorkload] as const
 
 function makeShop(): { shop: Shop } {
   if (world.servicesError !== undefined) throw world.servicesError
@@ -213,7 +224,7 @@ export const Run = well.Run
 
 /** Where ends are told. */
 export const told = edge({
-  workflows, services: (_: object) => makeShop(), authorize: allowAll, className: 'ToldRun', limits: { stayAwakeMs: 50, recoveryMs: 1000 },
+  workflows, services: (_: object) => makeShop(), authorize: allowAll, className: 'ToldRun', limits: { stayAwakeMs: 50, recoveryMs: 1000, startByMs: 300 },
   onEnd(end) {
     world.ends.push(end)
     const left = world.deaf.get(end.id) ?? 0

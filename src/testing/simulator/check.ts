@@ -3,7 +3,7 @@
 import type { Call } from '../../context.ts'
 import { decode } from '../../codec.ts'
 import type { Decided } from '../../engine/ambiguity.ts'
-import type { IntentPayload } from '../../engine/effect-history.ts'
+import type { IntentPayload } from '../../engine/effect-intent.ts'
 import { decodeEntry, type Entry, GENESIS, isTerminal } from '../../journal/entry.ts'
 import type { Batch } from '../../store/store.ts'
 import type { Outside } from './outside.ts'

@@ -291,7 +291,7 @@ class TabStore implements RunStore {
     }
     return new Promise((resolve, reject) => {
       world.post(tab, world.dice.below(3), () => {
-        const fault = schedule.strike(tab, 'browser', batch)
+        const fault = schedule.plan.strike(tab, 'browser', batch)
         switch (fault) {
           case 'crash before':
             device.kill(tab)

@@ -234,7 +234,7 @@ class ObjectStore implements RunStore {
     const { disk, schedule } = object
     if (actor.isDead) return never()
     if (isFenced) throw new StepwellError('store_unavailable', 'this object was replaced')
-    const fault = schedule.strike(actor, 'edge', batch)
+    const fault = schedule.plan.strike(actor, 'edge', batch)
     const write = (): CommitAnswer => {
       const answer = disk.commit(this.runId, batch, actor)
       if (answer.kind !== 'committed') return answer

@@ -1,0 +1,109 @@
+// Whoever started the runs of a schedule: waits for their ends, asks of them what was drawn, and decides what only a person can.
+
+import type { ControlRequest } from '../../client.ts'
+import { isStepwellError } from '../../errors.ts'
+import type { HostTimer } from '../../host.ts'
+import { isEnded } from '../../journal/record.ts'
+import type { Ask, Look } from './object.ts'
+import type { Schedule } from './schedule.ts'
+import type { Action, Script } from './script.ts'
+import { Actor } from './world.ts'
+
+export class Person extends Actor {
+  readonly #schedule: Schedule
+
+  constructor(schedule: Schedule) {
+    super(schedule.world, 'person', 'test', { offset: 0, rate: 1 })
+    this.#schedule = schedule
+  }
+
+  /** Starts it, and looks again and again until it has ended; and again, when a request that the network repeats has it begin anew. */
+  async play(script: Script): Promise<void> {
+    const { dice } = this.world
+    for (let wait = 60_000; ; wait = Math.min(6 * 3_600_000, wait * 2)) {
+      if (!script.isAcknowledged) {
+        const answer = await this.#insist(script, { ask: 'start', workflow: script.workflow, input: script.program, options: {} })
+        if (answer !== undefined) this.#schedule.checks.fail(`the start of ${script.runId} was refused: ${String(answer)}`)
+        script.isAcknowledged = true
+      }
+      await this.#bell(script, dice.between(wait / 2, wait))
+      const view = await this.#insist(script, { ask: 'look' })
+      if (isStepwellError(view)) {
+        if (view.code === 'run_not_found' && !script.isAcknowledged) continue
+        this.#schedule.checks.fail(`${script.runId} cannot be read: ${view.code}: ${view.message}`)
+        return
+      }
+      const { status, blocked } = view as Look
+      script.status = status
+      const disk = this.#schedule.diskOf(script.runId)
+      if (isEnded(status) && disk.record(script.runId)?.status === status && disk.open(script.runId).read()?.wakeAt === null && script.acts === 0) {
+        script.isOver = true
+        await new Promise<void>((resolve) => { script.ring = resolve })
+        if (script.isGone) return
+        wait = 60_000
+      }
+      script.isStuck = blocked?.code === 'unknown_version' && script.acts === 0
+      if (blocked !== undefined && !script.isStuck) {
+        wait = 5000
+        await this.#decide(script, blocked)
+      }
+      if (status === 'paused' && this.#schedule.plan.isCalm) await this.#insist(script, { ask: 'control', request: { kind: 'resume' } })
+    }
+  }
+
+  /** What was drawn, and what follows from it. */
+  async act(script: Script, { ask, follow }: Action): Promise<void> {
+    this.#did(script, ask, await this.#insist(script, ask))
+    if (follow !== undefined) {
+      await this.after(this.world.dice.between(100, 60_000))
+      this.#did(script, follow, await this.#insist(script, follow))
+    }
+    script.acts--
+  }
+
+  #did(script: Script, ask: Ask, answer: unknown): void {
+    const { outcome } = answer as { readonly outcome?: string }
+    this.#schedule.note(`person: ${JSON.stringify(ask)} of ${script.runId}: ${JSON.stringify(answer)}`)
+    if (ask.ask === 'cancel' && (outcome === 'requested' || outcome === 'already_requested')) script.cancelled = true
+    if (ask.ask === 'control' && (ask.request.kind === 'restart' || ask.request.kind === 'retry')) script.wasRestarted = true
+  }
+
+  /** Asks until there is an answer. */
+  async #insist(script: Script, ask: Ask): Promise<unknown> {
+    for (;;) {
+      try {
+        return await this.#schedule.ask(script, ask)
+      } catch (error) {
+        if (isStepwellError(error) && !error.retryable) return error
+        await this.after(this.world.dice.between(500, 5000))
+      }
+    }
+  }
+
+  /** Until there is news, or time has passed. */
+  async #bell(script: Script, ms: number): Promise<void> {
+    const rang = new Promise<void>((resolve) => { script.ring = resolve })
+    let timer: HostTimer | undefined
+    await Promise.race([rang, new Promise<void>((resolve) => { timer = this.timer(ms, resolve) })])
+    timer?.cancel()
+    await this.after(this.world.dice.below(2000))
+  }
+
+  async #decide(script: Script, { code, details }: NonNullable<Look['blocked']>): Promise<void> {
+    const { dice } = this.world
+    if (code === 'ambiguous_effect') {
+      const { effects } = details as { readonly effects: readonly { readonly seq: number; readonly idempotencyKey: string }[] }
+      for (const { seq, idempotencyKey } of effects) {
+        // A person looks first whether it happened.
+        const receipt = this.#schedule.outside.find(idempotencyKey)
+        const request: ControlRequest = receipt !== undefined
+          ? { kind: 'resolve', seq, decision: 'happened', value: receipt }
+          : { kind: 'resolve', seq, decision: dice.pick(['rerun', 'fail'] as const) }
+        await this.#insist(script, { ask: 'control', request })
+      }
+    } else if (code === 'undo_failed') {
+      const { seq } = details as { readonly seq: number }
+      await this.#insist(script, { ask: 'control', request: { kind: 'resolve', seq, decision: dice.pick(['rerun', 'skip'] as const) } })
+    }
+  }
+}

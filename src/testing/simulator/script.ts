@@ -1,0 +1,70 @@
+// What one run of a schedule is: its program, where it begins, and what somebody asks of it on the way; and how far that has come.
+
+import type { ControlRequest } from '../../client.ts'
+import type { EntryKind } from '../../journal/entry.ts'
+import type { Dice } from './dice.ts'
+import type { Cell, SimulatedHost } from './fault.ts'
+import type { Ask } from './object.ts'
+import { drawProgram, type Program } from './program.ts'
+
+/** What somebody asks of the run, as soon as an entry of the kind `on` is committed; `follow`: some time later. */
+export interface Action {
+  readonly on: EntryKind
+  readonly ask: Ask
+  readonly follow: Ask | undefined
+}
+
+export interface Script {
+  readonly runId: string
+  readonly host: SimulatedHost
+  readonly workflow: string
+  readonly program: Program
+  action: Action | undefined
+  isAcknowledged: boolean
+  /** A cancel was acknowledged. */
+  cancelled: boolean
+  wasRestarted: boolean
+  /** Requests of somebody that are not answered yet. */
+  acts: number
+  isOver: boolean
+  /** It is blocked, and nobody but a deploy can help: waiting any longer for that would be the same again. */
+  isStuck: boolean
+  /** Its device has lost it when nobody waited for it any more. */
+  isGone: boolean
+  status: string
+  /** Somebody who watches the run sees that it has ended, or is blocked. */
+  ring: () => void
+}
+
+/** The first run of a schedule is made for what the schedule aims at. */
+export function drawScript(dice: Dice, i: number, aim: Cell): Script {
+  const kind = i === 0 ? aim.kind : 'step_completed'
+  const program = drawProgram(dice, kind)
+  const workflow = kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
+  return {
+    runId: `run${i}`, host: i === 0 ? aim.host : dice.pick(['edge', 'browser'] as const), workflow, program,
+    action: drawAction(dice, kind, program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isStuck: false, isGone: false, status: '', ring: () => {},
+  }
+}
+
+function drawAction(dice: Dice, kind: EntryKind, program: Program): Action | undefined {
+  const control = (request: ControlRequest): Ask => ({ ask: 'control', request })
+  const cancel = (undo: boolean): Ask => ({ ask: 'cancel', undo })
+  const some = (): EntryKind => dice.pick(['run_started', 'step_completed', 'effect_intended', 'effect_completed', 'timer_set', 'attempt_failed'] as const)
+  if (kind === 'cancel_requested' || kind === 'run_cancelled') return { on: dice.pick(['run_started', 'step_completed'] as const), ask: cancel(dice.chance(0.5)), follow: undefined }
+  if (kind === 'generation_started') {
+    if (program.fails && dice.chance(0.5)) return { on: 'run_failed', ask: control({ kind: 'retry' }), follow: undefined }
+    return { on: 'step_completed', ask: control({ kind: 'restart' }), follow: undefined }
+  }
+  if (kind.startsWith('undo_') && dice.chance(0.3)) return { on: 'step_completed', ask: cancel(true), follow: undefined }
+  switch (dice.below(12)) {
+    case 0: return { on: some(), ask: cancel(dice.chance(0.5)), follow: undefined }
+    case 1: case 2: {
+      const follow = dice.pick([control({ kind: 'resume' }), control({ kind: 'resume' }), control({ kind: 'restart' }), cancel(dice.chance(0.5))])
+      return { on: some(), ask: control({ kind: 'pause' }), follow }
+    }
+    case 3: return { on: some(), ask: control({ kind: 'restart' }), follow: undefined }
+    case 4: return program.fails ? { on: 'run_failed', ask: control({ kind: 'retry' }), follow: undefined } : undefined
+    default: return undefined
+  }
+}

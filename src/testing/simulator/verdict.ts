@@ -1,0 +1,53 @@
+// What must hold of a run when all is calm and it has come to its end: told, undone, replayed, and with the output that its program gives.
+
+import { ledgerRows } from '../../engine/ledger.ts'
+import { decodeRecord } from '../../journal/record.ts'
+import { outcome } from '../../journal/summary.ts'
+import type { MemoryRunStore } from '../../store/memory.ts'
+import { checkStored } from '../check-replay.ts'
+import { misfit, simulatedWorkflows } from './program.ts'
+import type { Schedule } from './schedule.ts'
+import type { Script } from './script.ts'
+
+/** Names what does not hold in the schedule's checks. */
+export async function checkEnd(schedule: Schedule, script: Script): Promise<void> {
+  const { checks, outside } = schedule
+  const { runId, program } = script
+  if (script.isGone) return
+  const store = schedule.diskOf(runId).open(runId)
+  const row = store.read()
+  if (row === undefined) return checks.fail(`${runId} is gone`)
+  const record = decodeRecord(row)
+  if (script.cancelled && !script.wasRestarted && record.status !== 'cancelled') checks.fail(`G21: ${runId} is ${record.status}, and its cancel was acknowledged`)
+  checks.outside(runId, outside, !schedule.plan.wasForwarded)
+  const told = outside.ledger.some((request) => request.act === 'tell' && request.runId === runId && request.key === `${record.generation} ${record.status}`)
+  if (!told) checks.fail(`G24: nobody was told that ${runId} is ${record.status}`)
+  const replayed = await replay(schedule, store)
+  if (replayed !== undefined) checks.fail(`G8: ${runId} does not replay: ${replayed}`)
+  if (record.status === 'completed') {
+    const wrong = misfit(program.ops, (await outcome(store, record) as { readonly output?: unknown }).output)
+    if (wrong !== undefined) checks.fail(`G2: the output of ${runId}: ${wrong}`)
+  }
+  if (record.status === 'failed') {
+    for await (const { row: effect } of ledgerRows(store)) {
+      if (effect.hasUndo && effect.status === 'done' && effect.decision?.by !== 'person') checks.fail(`G21: ${runId} has failed, and ${effect.key} was not undone`)
+    }
+  }
+}
+
+/** Why the run does not replay, or undefined. */
+async function replay(schedule: Schedule, store: MemoryRunStore): Promise<string | undefined> {
+  const record = schedule.diskOf(store.runId).record(store.runId)
+  const last = schedule.checks.entries(store.runId).at(-1)
+  if (record === undefined || last === undefined) return 'there is nothing to replay'
+  let returned: unknown
+  const definition = simulatedWorkflows(2, { returned: (out) => { returned = out } }).find(({ name }) => name === record.workflow)
+  if (definition === undefined) return 'its workflow is unknown'
+  const checked = await checkStored(store, record, last, definition, { limits: { ...schedule.limits }, quiesce: schedule.drain })
+  if (!checked.ok) return `${checked.error.code}: ${checked.error.message}`
+  const { status } = record
+  if (status !== 'completed') return undefined
+  const { output } = await outcome(store, record) as { readonly output?: unknown }
+  // Entries of more than one generation: what the last one gave is what the replay gave last.
+  return JSON.stringify(returned) === JSON.stringify(output) ? undefined : `it gave ${JSON.stringify(output)}, and on replay ${JSON.stringify(returned)}`
+}
