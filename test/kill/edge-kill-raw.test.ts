@@ -13,4 +13,4 @@ test(`G2: workerd is killed at least ${KILLS} times, with an upstream that does 
   const done = await campaign(scene, 'raw', SEED + 1)
   await check(scene, done, 'raw')
   await done.life.kill()
-}, 600_000)
+}, 1_500_000)

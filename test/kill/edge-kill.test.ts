@@ -13,4 +13,4 @@ test(`G2: workerd is killed at least ${KILLS} times in the middle of orders, eve
   const done = await campaign(scene, 'dedup', SEED)
   await check(scene, done, 'dedup')
   await done.life.kill()
-}, 600_000)
+}, 1_500_000)
