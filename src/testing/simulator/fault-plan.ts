@@ -44,7 +44,7 @@ export class FaultPlan {
     const { fault: aim, kind, host: at } = this.aim
     if (kind === 'effect_not_called' && !this.wasForwarded && host === at && struck.includes('effect_intended')) this.#forward(by)
     let fault: Fault | undefined
-    if (!this.#wasHit && host === at && struck.includes(kind) && dice.chance(0.8)) {
+    if (!this.#wasHit && host === at && struck.includes(kind) && dice.chance(0.95)) {
       fault = aim
       this.#wasHit = true
     } else if (dice.chance(this.#share)) {

@@ -4,7 +4,7 @@
 import { type Registry, registry } from '../../define.ts'
 import type { RunEnd } from '../../engine/notice.ts'
 import { type EntryKind, isTerminal } from '../../journal/entry.ts'
-import { decodeRecord } from '../../journal/record.ts'
+import { decodeRecord, type RunRecord } from '../../journal/record.ts'
 import { limits, type Limits } from '../../limits.ts'
 import type { Batch } from '../../store/store.ts'
 import { Checks } from './check.ts'
@@ -43,9 +43,8 @@ const CALM_TASKS = 30_000
 const ASK_MS = 50_000
 
 /** Whoever watches it would see a change: it has ended, or stands still. */
-function isNews(struck: readonly EntryKind[], { row }: Batch): boolean {
-  if (struck.some(isTerminal)) return true
-  return row !== undefined && struck.length === 0 && decodeRecord({ runId: '', inbox: 0, ...row }).status === 'blocked'
+function isNews(struck: readonly EntryKind[], { row }: Batch, record: RunRecord | undefined): boolean {
+  return struck.some(isTerminal) || (row !== undefined && struck.length === 0 && record?.status === 'blocked')
 }
 
 export class Schedule implements DiskWatcher {
@@ -126,7 +125,7 @@ export class Schedule implements DiskWatcher {
       script.isOver = false
       script.ring()
     }
-    if (script !== undefined && isNews(struck, batch)) script.ring()
+    if (script !== undefined && isNews(struck, batch, this.diskOf(runId).record(runId))) script.ring()
     const { action } = script ?? {}
     if (script !== undefined && action !== undefined && struck.includes(action.on)) {
       script.action = undefined
