@@ -13,6 +13,7 @@ import { earlier, isPromise, type MaybePromise, type RunRow, type RunStore } fro
 import { Attempts, type Progress } from './attempt.ts'
 import { block, blockedBy } from './block.ts'
 import { mayRestart, restartAsked, restartDiverged } from './generation.ts'
+import { recountLedger } from './ledger.ts'
 import { Live } from './live.ts'
 import { notices, type OnEnd, outboxAt, tell, type Telling } from './notice.ts'
 import { fromPayload } from './outcome.ts'
@@ -235,6 +236,7 @@ export class Driver {
     }
     const wrong = misfit(definition, record, store.runId)
     if (definition === undefined || wrong !== undefined) return this.#block(state, wrong as StepwellError)
+    if (isMidDrive(record)) await recountLedger(state)
     const seq = last?.seq ?? 0
     // Looked at before its time, a parked run has nothing to do, and that is no lack of progress.
     const isEarly = !isMidDrive(record) && row.wakeAt !== null && row.wakeAt > now

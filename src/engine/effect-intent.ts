@@ -47,6 +47,7 @@ export class Intents {
     group.isStrict = true
     group.after.push(() => {
       step.attempt = attempt
+      if (ledger === undefined) state.effects++
       this.#effects.open.set(effect.base, opened(call, intent, row, 'running'))
       this.#effects.history.stands(call, { seq: intent.seq, phase: 'intended', attempt, due: undefined, intent })
     })

@@ -11,7 +11,7 @@ import { Intents } from './effect-intent.ts'
 import { Joins } from './effect-join.ts'
 import { EffectOutcomes } from './effect-outcome.ts'
 import { addOutcome, type Group, hasRoom } from './group.ts'
-import { type Intent, isFree, type LedgerRow, readLedger } from './ledger.ts'
+import { checkLedger, type Intent, isFree, type LedgerRow, readLedger } from './ledger.ts'
 import type { Live } from './live.ts'
 import { baseOf, named, opened, type OpenEffect } from './open-effect.ts'
 import type { Pass } from './pass.ts'
@@ -164,6 +164,8 @@ export class Effects {
         this.postpone(call, standing.due)
         return
       }
+      // In the first generation whatever happened is in the journal that was replayed, by its own key.
+      if (ledger === undefined && (state.record.generation > 1 || call.kind === 'once')) await checkLedger(state)
       return this.intents.intend(group, call, standing?.phase === 'failed' || standing?.phase === 'free' ? standing.attempt : 1, ledger, now)
     }
     // Intended, in this pass' history or in an earlier generation.

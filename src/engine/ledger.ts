@@ -9,6 +9,7 @@ import { pageOf } from '../journal/view.ts'
 import type { RowWrite, RunStore } from '../store/store.ts'
 import type { EffectKind } from './key.ts'
 import { notFound } from './post.ts'
+import type { RunState } from './state.ts'
 
 /**
  * `in_progress`: intended, and no outcome is known. `ambiguous`: the same, and nobody is at it any more. `done`: it happened, its
@@ -91,6 +92,41 @@ export async function* ledgerRows(store: RunStore): AsyncIterable<{ readonly bas
     const last = page.at(-1)
     if (last === undefined || page.length < 100) return
     after = last.key
+  }
+}
+
+/**
+ * The run row counts the effects that have rows, as of its last write. Where whoever drove the run did not come to write it, the rows
+ * themselves are counted.
+ */
+export async function recountLedger(state: RunState): Promise<void> {
+  state.effects = Math.max(state.effects, await count(state.store))
+}
+
+/**
+ * Before something is taken for new that another generation, or another call of its key, may have done: throws `corrupt_run` when rows
+ * are missing. What one of them told of would happen a second time. Counted once for each pass.
+ */
+export async function checkLedger(state: RunState): Promise<void> {
+  if (state.isLedgerWhole) return
+  const { store, effects } = state
+  const found = await count(store)
+  if (found < effects) {
+    throw new StepwellError('corrupt_run', `the ledger of run ${store.runId} has lost rows: ${effects} effects were intended, and ${found} are there`, {
+      details: { runId: store.runId, intended: effects, found },
+    })
+  }
+  state.isLedgerWhole = true
+}
+
+async function count(store: RunStore): Promise<number> {
+  let found = 0
+  for (let after = ''; ;) {
+    const page = await store.keys('effect', { after, limit: 1000 })
+    for (const key of page) if (!key.startsWith(RECORD)) found++
+    const last = page.at(-1)
+    if (last === undefined || page.length < 1000) return found
+    after = last
   }
 }
 

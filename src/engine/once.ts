@@ -11,7 +11,7 @@ import { nothing, type Pending, type StepPart } from './call.ts'
 import { calling, declared, type Given } from './effect.ts'
 import { type Group, nextSeq } from './group.ts'
 import { type CallKind, checkName, declaredInput, fingerprint, idempotencyKey, type Scope } from './key.ts'
-import { type LedgerRow, RECORD } from './ledger.ts'
+import { checkLedger, type LedgerRow, RECORD } from './ledger.ts'
 import { toPayload } from './outcome.ts'
 import type { RunState } from './state.ts'
 
@@ -67,6 +67,7 @@ export async function answerNote(state: RunState, group: Group, call: Pending, c
   const known = await rowOf(state, group, record) as RecordRow | undefined
   if (write === undefined) {
     const row = await rowOf(state, group, base) as LedgerRow | undefined
+    if (known === undefined && row === undefined) await checkLedger(state)
     const has = known !== undefined || row?.status === 'done' || row?.status === 'skipped'
     return { ...common, kind: 'effect_looked_up', payload: encode(has) }
   }

@@ -35,6 +35,10 @@ export class RunState {
   readonly blockedBefore: Blocked | undefined
   record: RunRecord
   wakeAt: number | null
+  /** How many effects the ledger has rows of: goes with every write of the row. */
+  effects: number
+  /** They were counted, and none is missing. */
+  isLedgerWhole = false
   /** The number of the last message that we know of. */
   inboxSeen: number
   /** Messages that were read and decided: deleted with the next commit. */
@@ -58,6 +62,7 @@ export class RunState {
     this.definition = init.definition
     this.redact = init.redact
     this.record = init.record
+    this.effects = init.record.effects
     this.blockedBefore = init.record.blocked
     this.wakeAt = init.wakeAt
     this.inboxSeen = init.inbox
@@ -82,7 +87,7 @@ export class RunState {
       ...(take === undefined ? undefined : { take }),
       ...(change === undefined ? undefined : {
         row: (head) => {
-          next = { ...this.record, ...change.record, updatedAt: this.host.now(), ...(change.mark ? { head } : undefined) }
+          next = { ...this.record, ...change.record, effects: this.effects, updatedAt: this.host.now(), ...(change.mark ? { head } : undefined) }
           return { epoch: change.epoch ?? this.writer.epoch, wakeAt, record: encodeRecord(next) }
         },
       }),

@@ -8,7 +8,7 @@ import type { Entry } from '../journal/entry.ts'
 
 import type { Attempt, Outcome } from './attempt.ts'
 import type { Pending, StepPart } from './call.ts'
-import { ledgerKept, ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
+import { checkLedger, ledgerKept, ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
 import type { Live } from './live.ts'
 import { describe, fromPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
@@ -248,6 +248,7 @@ export class Undo {
    */
   async #unreachable(): Promise<readonly string[]> {
     if (this.#live.state.record.generation === 1) return []
+    await checkLedger(this.#live.state)
     const asked = new Map([...this.#pass.effects.history.calls.values()].map((call) => [call.effect?.base, call]))
     const known = new Set(this.#targets.map(({ call }) => call.effect?.base))
     const unreachable: string[] = []

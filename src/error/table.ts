@@ -58,7 +58,7 @@ const lines: { readonly [code in ErrorCode]: readonly [status: number, help: str
   commit_unknown: [503, 'Read the run again; the connection broke during a commit that may or may not have happened.'],
   corrupt_entry: [500, 'Keep the data and export the run; the journal entry in details was changed, lost or swapped.'],
   corrupt_payload: [500, 'Keep the data and export the run; a stored value is not what was written.'],
-  corrupt_run: [500, 'Keep the data and export the run; its run row is damaged.'],
+  corrupt_run: [500, 'Keep the data and export the run; its run row, or its ledger of effects, is damaged.'],
   format_too_new: [500, 'Deploy a newer stepwell; this was written by one.'],
   unsupported_entry: [500, 'Deploy a stepwell that knows this kind of journal entry.'],
   blob_missing: [500, 'Keep the data and export the run; a blob that the journal refers to is gone.'],

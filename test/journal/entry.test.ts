@@ -248,7 +248,7 @@ describe('the run row\'s record', () => {
     token: undefined,
     tags: ['t'],
     metadata: { a: 'b' },
-    lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, patches: [], inherited: [],
+    lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, effects: 0, patches: [], inherited: [],
   }
   const row = (bytes: Uint8Array) => ({ runId: 'r', epoch: 1, inbox: 0, wakeAt: null, record: bytes })
 
