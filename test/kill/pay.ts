@@ -38,7 +38,8 @@ function any<T>(): Schema<T> {
 }
 
 export const pay = workflow({ name: 'pay', input: any<PayInput>(), services: bank }, async (ctx, { orderId, fails }): Promise<PayOutput> => {
-  const common = { timeout: TIMEOUT_MS, retry: { limit: 5, delay: 100 } } as const
+  // An attempt that was killed counts: more of them than there are kills.
+  const common = { timeout: TIMEOUT_MS, retry: { limit: 50, delay: 100 } } as const
   const reservation = await ctx.effect('reserve', async (call) =>
     (await call.services.bank.post('reserve', { orderId, items: [{ sku: 'tea', quantity: 1 }] }, call))['reservationId'] as string, {
     ...common, kind: 'custom', input: { orderId }, onAmbiguous: 'rerun',
