@@ -133,6 +133,7 @@ function timed(answer: (nth: number, waitMs: number) => { readonly ms: number; r
   const fetch: Fetch = async (url, { signal }) => {
     const waitMs = Number(new URL(url).searchParams.get('wait')) * 1000
     asked.push({ at: performance.now() - start, waitMs })
+    if (asked.length > 1000) throw new Error('it spins')
     const { ms, json } = answer(asked.length, waitMs)
     if (ms > 0) {
       await new Promise<void>((resolve, reject) => {
