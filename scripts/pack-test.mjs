@@ -6,16 +6,16 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import { chromium } from './chromium.mjs'
-import { node, root, setup, tool as ourTool, toolEnv } from './setup.mjs'
+import { machineEnv, node, root, setup, tool as ourTool, toolEnv } from './setup.mjs'
 
 const runLimit = 60_000
 const modules = join(root, 'node_modules')
 const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
 
-/** Runs a command to its end and gives what it printed. @param {string} cwd @param {string} command @param {string[]} args @returns {Promise<string>} */
-function run(cwd, command, args) {
+/** Runs a command to its end and gives what it printed. @param {string} cwd @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env @returns {Promise<string>} */
+function run(cwd, command, args, env = toolEnv) {
   return new Promise((done, failed) => {
-    const child = spawn(command, args, { cwd, env: { ...toolEnv, CI: 'true' }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(command, args, { cwd, env: { ...env, CI: 'true' }, stdio: ['ignore', 'pipe', 'pipe'] })
     let out = ''
     let all = ''
     child.stdout.on('data', (chunk) => { out += chunk; all += chunk })
@@ -115,6 +115,8 @@ async function worker(dir) {
 async function nodenext(dir) {
   await tool(dir, 'typescript/bin/tsc', '-p', '.')
   equal(JSON.parse(await run(dir, node, ['out/main.js'])), { greeting: 'Hello Node' })
+  // Also on the machine's own, which may be as old as package.json allows.
+  equal(JSON.parse(await run(dir, 'node', ['out/main.js'], machineEnv)), { greeting: 'Hello Node' })
 }
 
 setup()

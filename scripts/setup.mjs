@@ -18,6 +18,9 @@ const machinePath = (process.env.PATH ?? '')
   .filter((dir) => !dir.replaceAll('\\', '/').endsWith('node_modules/.bin'))
   .join(delimiter)
 
+/** What the machine itself runs things on. */
+export const machineEnv = { ...process.env, PATH: machinePath }
+
 /** The environment of every tool that is run from here: its Node comes first, nothing asks and nothing reports home. */
 export const toolEnv = {
   ...process.env,
@@ -48,8 +51,7 @@ function installed() {
  * @param {string[]} args */
 function npm(args) {
   const quiet = ['--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
-  const env = { ...process.env, PATH: machinePath }
-  return spawnSync('npm', [...args, ...quiet], { cwd: root, env, shell: windows, stdio: ['ignore', 2, 2] }).status === 0
+  return spawnSync('npm', [...args, ...quiet], { cwd: root, env: machineEnv, shell: windows, stdio: ['ignore', 2, 2] }).status === 0
 }
 
 function nodeRuns() {

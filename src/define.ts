@@ -3,6 +3,7 @@
 import type { Ctx, Services, SignalMap } from './context.ts'
 import { type Duration, toMs } from './duration.ts'
 import { StepwellError } from './errors.ts'
+import { shown } from './given.ts'
 import type { Schema, SchemaInput, SchemaOutput } from './schema.ts'
 
 declare const types: unique symbol
@@ -90,14 +91,14 @@ export function workflow(
   const refuse = (why: string): never => { throw new StepwellError('invalid_argument', why) }
   if (typeof options !== 'object' || options === null) refuse('a workflow is defined by its options and its function')
   if (typeof options.name !== 'string' || !/^[A-Za-z0-9._~-]{1,64}$/.test(options.name)) {
-    refuse(`workflow name ${String(options.name)}: use 1 to 64 letters, digits, "." "_" "~" "-"`)
+    refuse(`workflow name ${shown(options.name)}: use 1 to 64 letters, digits, "." "_" "~" "-"`)
   }
   const version = options.version ?? 1
   const replays = options.replays ?? []
   if (!Array.isArray(replays)) refuse(`workflow ${options.name}: replays is a list of versions`)
   for (const v of [version, ...replays]) {
     if (!Number.isSafeInteger(v) || v < 1) {
-      refuse(`workflow ${options.name}: version ${String(v)} is not a whole number from 1`)
+      refuse(`workflow ${options.name}: version ${shown(v)} is not a whole number from 1`)
     }
   }
   if (typeof fn !== 'function') refuse(`workflow ${options.name}: no function given`)

@@ -1,6 +1,7 @@
 // Every limit of the engine: its name, its default, and the one function that enforces it (G25).
 
 import { StepwellError } from './errors.ts'
+import { given, shown } from './given.ts'
 
 export interface Limits {
   /** A step's or run's value larger than this (encoded bytes) is stored as a blob beside the journal. */
@@ -99,11 +100,11 @@ export const defaultLimits: Limits = Object.freeze({
 })
 
 /** The defaults with `overrides`. Throws `invalid_argument` for a name that is no limit or a value that is no positive number. */
-export function limits(overrides: Partial<Limits> = {}): Limits {
-  for (const [name, value] of Object.entries(overrides)) {
+export function limits(overrides?: Partial<Limits>): Limits {
+  for (const [name, value] of Object.entries(given(overrides, 'limits'))) {
     if (!(name in defaultLimits)) throw new StepwellError('invalid_argument', `there is no limit named ${name}`)
     if (typeof value !== 'number' || !(value > 0)) {
-      throw new StepwellError('invalid_argument', `limit ${name}: ${String(value)} is not a positive number`)
+      throw new StepwellError('invalid_argument', `limit ${name}: ${shown(value)} is not a positive number`)
     }
   }
   return Object.freeze({ ...defaultLimits, ...overrides })

@@ -8,13 +8,14 @@ import type { OnEnd } from '../src/engine/notice.ts'
 import { knownPrincipal } from '../src/engine/post.ts'
 import { isExpired, isOwing } from '../src/engine/sweep.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
+import { given, givenFunction, needed, neededFunction } from '../src/given.ts'
 import type { LogRecord } from '../src/host.ts'
 import { decodeRecord } from '../src/journal/record.ts'
 import { type Limits, limits as withDefaults } from '../src/limits.ts'
 import type { RunSummary } from '../src/journal/summary.ts'
 import type { Shelf } from '../src/store/store.ts'
 import { Bells } from './bells.ts'
-import { createClient, summarize } from './client.ts'
+import { createBrowserClient, summarize } from './client.ts'
 import { openDatabase } from './database.ts'
 import { Drives } from './drives.ts'
 import { Hints } from './hints.ts'
@@ -112,15 +113,18 @@ const PAGE = 1000
 export async function browser<const W extends readonly AnyWorkflow[]>(
   options: BrowserOptions<W>,
 ): Promise<BrowserClient<W[number]>> {
-  const { name = 'stepwell', maxDrives = MAX_DRIVES } = options
+  const { name = 'stepwell', maxDrives = MAX_DRIVES } = needed(options, 'the options of browser()')
   if (typeof name !== 'string' || name === '') throw new StepwellError('invalid_argument', 'name is a string that is not empty')
   if (!Number.isSafeInteger(maxDrives) || maxDrives < 1) {
     throw new StepwellError('invalid_argument', 'maxDrives is a whole number from 1')
   }
+  given(options.services as object | undefined, 'services')
+  for (const hook of ['redact', 'onEnd', 'onLog'] as const) givenFunction(options[hook], hook)
+  if (options.remote !== undefined && typeof options.remote !== 'string') throw new StepwellError('invalid_argument', 'remote is the URL of an API')
   const principal = knownPrincipal(options.principal)
   const workflows = registry(options.workflows)
   // A page is reloaded by its user, as often as it pleases: here many wakes without an entry are no sign of a broken run.
-  const limits = withDefaults({ wakes: 1000, ...options.limits })
+  const limits = withDefaults({ wakes: 1000, ...given(options.limits, 'limits') })
   const host = createBrowserHost({ onLog: options.onLog })
   const database = await openDatabase({
     name, ...(options.openTimeout === undefined ? undefined : { openTimeoutMs: toMs(options.openTimeout, 'openTimeout') }),
@@ -171,10 +175,13 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
     return closing
   }
   const client = {
-    ...createClient({ shelf, host, registry: workflows, limits, drives, hints, bells, principal }),
+    ...createBrowserClient({ shelf, host, registry: workflows, limits, drives, hints, bells, principal }),
     name, remote: options.remote,
-    runs: (runsOptions?: RunsOptions) => listRuns(shelf, drives, runsOptions),
-    subscribe: (listener: (runIds: readonly string[]) => void) => hints.listen(({ runIds }) => listener(runIds)),
+    runs: async (runsOptions?: RunsOptions) => listRuns(shelf, drives, given(runsOptions)),
+    subscribe: (listener: (runIds: readonly string[]) => void) => {
+      neededFunction(listener, 'the listener')
+      return hints.listen(({ runIds }) => listener(runIds))
+    },
     expired: () => expired(shelf, host.now()),
     storage: storageHealth,
     close,
@@ -197,10 +204,12 @@ async function idsOf(shelf: Shelf): Promise<string[]> {
   }
 }
 
-async function listRuns(shelf: Shelf, drives: Drives, options: RunsOptions = {}): Promise<RunSummary[]> {
+async function listRuns(shelf: Shelf, drives: Drives, options: RunsOptions): Promise<RunSummary[]> {
+  const { limit = Infinity } = options
+  if (limit !== Infinity && !(Number.isSafeInteger(limit) && limit >= 0)) throw new StepwellError('invalid_argument', 'limit is a whole number from 0')
   const found = (await inParts(await idsOf(shelf), async (id) => ({ id, at: await createdAt(shelf, id) }))).filter(isThere)
   found.sort((a, b) => b.at - a.at || (a.id < b.id ? -1 : 1))
-  const summaries = await inParts(found.slice(0, options.limit), async ({ id }) => {
+  const summaries = await inParts(found.slice(0, limit), async ({ id }) => {
     try {
       return [await summarize(shelf.open(id), drives, options)]
     } catch (error) {

@@ -1,13 +1,9 @@
-// The client interface over this browser's own database (src/client.ts): start, find, wait for, cancel and read runs.
+// The client of this browser's own database: the one client interface, over its stores and drivers.
 
 import { writeBlob } from '../src/blob.ts'
-import type { BlobRef } from '../src/blob-ref.ts'
-import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions,
-  Run, StartOptions,
-} from '../src/client.ts'
-import type { AnyWorkflow, Registry, WorkflowOutput } from '../src/define.ts'
-import { toMs } from '../src/duration.ts'
+import type { CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions } from '../src/client.ts'
+import { createClient, type RunTransport, type Standing } from '../src/client/handle.ts'
+import type { AnyWorkflow, Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { effectPage } from '../src/engine/ledger.ts'
@@ -40,35 +36,35 @@ export interface ClientInit {
 
 /** How long `cancel` waits for the run to end by it. A run that has something to clean up takes longer and ends later. */
 const CANCEL_MS = 1_000
+/** How long a wait trusts in being told, at first; doubled each time. */
 const FIRST_POLL_MS = 2_000
-const MAX_POLL_MS = 30_000
 
-export function createClient(init: ClientInit): Client<AnyWorkflow> {
+export function createBrowserClient(init: ClientInit): Client<AnyWorkflow> {
   const { shelf, host, registry, limits, drives, hints } = init
-  const definitionOf = (what: string | AnyWorkflow): AnyWorkflow => {
-    const name = typeof what === 'string' ? what : what?.name
-    const definition = registry.get(name)
-    if (definition === undefined) throw new StepwellError('not_registered', `this page knows no workflow named ${String(name)}`)
+  const known = (workflow: string): AnyWorkflow => {
+    const definition = registry.get(workflow)
+    if (definition === undefined) throw new StepwellError('not_registered', `this page knows no workflow named ${workflow}`)
     return definition
   }
-  return {
-    async start(what: string | AnyWorkflow, input: unknown, options: StartOptions = {}): Promise<Run<AnyWorkflow>> {
-      const definition = definitionOf(what)
-      const id = startId(definition.name, options, host.random)
+  return createClient<AnyWorkflow>({
+    clock: host,
+    async start(workflow, input, options) {
+      const definition = known(workflow)
+      const id = startId(workflow, options, host.random)
       const { created } = await startRun(shelf.open(id), host, limits, definition, input, options)
       if (created) hints.changed(id)
       drives.wake.want(id, { isNew: created && options.delay === undefined })
-      return new BrowserRun(init, definition.name, id, created)
+      return { id, created }
     },
-    get: (what: string | AnyWorkflow, id: string): Run<AnyWorkflow> =>
-      new BrowserRun(init, definitionOf(what).name, legalRunId(id), undefined),
-    async putBlob(runId: string, data: Uint8Array | ReadableBytes, options: PutBlobOptions = {}): Promise<BlobRef> {
+    run: (workflow, id) => new BrowserRun(init, known(workflow).name, legalRunId(id)),
+    async putBlob(id, data, options) {
       const of = data instanceof Uint8Array ? data.length : 'size' in data ? data.size : undefined
-      const row = await shelf.open(runId).read()
-      if (row !== undefined && isEnded(decodeRecord(row).status)) throw new StepwellError('already_ended', `run ${runId} has ended: nothing can be added to it`)
-      return writeBlob(shelf.open(runId), limits, host.now(), data, (bytes) => options.progress?.(bytes, of))
+      const store = shelf.open(id)
+      const row = await store.read()
+      if (row !== undefined && isEnded(decodeRecord(row).status)) throw new StepwellError('already_ended', `run ${id} has ended: nothing can be added to it`)
+      return writeBlob(store, limits, host.now(), data, (bytes) => options.progress?.(bytes, of))
     },
-  }
+  })
 }
 
 /** The summary of a run, with its live steps when this tab drives it. */
@@ -93,16 +89,12 @@ function boundOf({ host, limits }: ClientInit): Bound {
   return { ms: limits.commitMs, timer: (ms, run) => host.timer(ms, run) }
 }
 
-class BrowserRun<D> implements Run<D> {
-  readonly id: string
-  readonly created: boolean | undefined
+class BrowserRun implements RunTransport {
   readonly #init: ClientInit
   readonly #workflow: string
   readonly #store: RunStore
 
-  constructor(init: ClientInit, workflow: string, id: string, created: boolean | undefined) {
-    this.id = id
-    this.created = created
+  constructor(init: ClientInit, workflow: string, id: string) {
     this.#init = init
     this.#workflow = workflow
     this.#store = init.shelf.open(id)
@@ -114,27 +106,23 @@ class BrowserRun<D> implements Run<D> {
     return found
   }
 
-  async result(options: ResultOptions = {}): Promise<WorkflowOutput<D>> {
+  async result(waitMs: number, abortSignal: AbortSignal | undefined): Promise<Standing> {
     const { host, bells } = this.#init
-    const until = options.timeout === undefined ? Infinity : host.now() + toMs(options.timeout, 'timeout')
+    const { runId } = this.#store
+    const until = host.now() + waitMs
     // Listening begins before the first look, so that an end between the two is not missed.
-    const bell = bells.open(this.id, options.abortSignal)
+    const bell = bells.open(runId, abortSignal)
     try {
-      for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(MAX_POLL_MS, pollMs * 2)) {
-        options.abortSignal?.throwIfAborted()
+      for (let pollMs = FIRST_POLL_MS; ; pollMs *= 2) {
+        abortSignal?.throwIfAborted()
         const row = await this.#store.read()
-        if (row === undefined) throw this.#notFound()
+        if (row === undefined) throw new StepwellError('run_not_found', `there is no run ${runId}`, { details: { runId } })
         const record = decodeRecord(row)
         this.#check(record.workflow)
-        if (isEnded(record.status)) {
-          const end = await outcome(this.#store, record)
-          if ('error' in end) throw end.error
-          return end.output as WorkflowOutput<D>
-        }
+        const { status } = record
+        if (isEnded(status)) return { status, ...await outcome(this.#store, record) }
         const left = until - host.now()
-        if (left <= 0) {
-          throw new StepwellError('wait_timeout', `run ${this.id} is ${record.status}; it goes on, only this wait for it is over`)
-        }
+        if (left <= 0) return { status }
         await bell.rung(Math.min(left, pollMs))
       }
     } finally {
@@ -142,13 +130,14 @@ class BrowserRun<D> implements Run<D> {
     }
   }
 
-  async cancel(options: CancelOptions = {}): Promise<CancelOutcome> {
+  async cancel(options: CancelOptions): Promise<CancelOutcome> {
     const { host, drives, bells, principal } = this.#init
-    const bell = bells.open(this.id)
+    const { runId } = this.#store
+    const bell = bells.open(runId)
     try {
       const requested = await requestCancel(this.#store, host.now(), { ...options, ...(principal === undefined ? undefined : { principal }) }, boundOf(this.#init))
       if (requested.outcome === 'ended') return requested
-      drives.poke(this.id)
+      drives.poke(runId)
       await bell.rung(CANCEL_MS)
       const now = await cancelOutcome(this.#store)
       if (now.outcome !== 'ended') return { ...requested, status: now.status }
@@ -158,42 +147,18 @@ class BrowserRun<D> implements Run<D> {
     }
   }
 
-  pause(): Promise<ControlOutcome> {
-    return this.#control({ kind: 'pause' })
-  }
-
-  resume(): Promise<ControlOutcome> {
-    return this.#control({ kind: 'resume' })
-  }
-
-  restart(options: RestartOptions = {}): Promise<ControlOutcome> {
-    return this.#control({ kind: 'restart', ...options })
-  }
-
-  retry(options: { readonly id?: string } = {}): Promise<ControlOutcome> {
-    return this.#control({ kind: 'retry', ...options })
-  }
-
-  resolve(seq: number, resolution: Resolution): Promise<ControlOutcome> {
-    return this.#control({ kind: 'resolve', seq, ...resolution })
-  }
-
-  async #control(request: ControlRequest): Promise<ControlOutcome> {
+  async control(request: ControlRequest): Promise<ControlOutcome> {
     const { host, drives, principal } = this.#init
     const answer = await requestControl(this.#store, host.now(), request, principal, boundOf(this.#init))
-    drives.poke(this.id)
+    drives.poke(this.#store.runId)
     return answer
   }
 
-  effects(options?: PageOptions): Promise<EffectPage> {
+  effects(options: PageOptions): Promise<EffectPage> {
     return effectPage(this.#store, options)
   }
 
-  signal(): Promise<never> {
-    return Promise.reject(new StepwellError('unsupported', 'signals come with a later version of stepwell'))
-  }
-
-  journal(options?: Parameters<Run<D>['journal']>[0]): Promise<JournalPage> {
+  journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage> {
     return journalPage(this.#store, options)
   }
 
@@ -202,14 +167,8 @@ class BrowserRun<D> implements Run<D> {
   }
 
   #check(workflow: string): void {
-    if (workflow !== this.#workflow) {
-      throw new StepwellError('run_not_found', `run ${this.id} is a run of ${workflow}, not of ${this.#workflow}`, {
-        details: { runId: this.id },
-      })
-    }
-  }
-
-  #notFound(): StepwellError {
-    return new StepwellError('run_not_found', `there is no run ${this.id}`, { details: { runId: this.id } })
+    if (workflow === this.#workflow) return
+    const { runId } = this.#store
+    throw new StepwellError('run_not_found', `run ${runId} is a run of ${workflow}, not of ${this.#workflow}`, { details: { runId } })
   }
 }

@@ -51,6 +51,7 @@ export async function permit<Env>(
  * could have sent: a foreign Origin, another host's name (DNS rebinding), and a body that a plain form can send.
  */
 export const allowLocalhost: Authorize = (request) => {
+  if (!(request instanceof Request)) throw new StepwellError('invalid_argument', 'allowLocalhost decides about a Request: give it to edge() as `authorize`')
   const url = new URL(request.url)
   const host = request.headers.get('host') ?? url.host
   if (!isLocal(hostname(host)) || !isLocal(url.hostname)) return false

@@ -11,6 +11,7 @@ import { runId } from '../src/ids.ts'
 import type { Limits } from '../src/limits.ts'
 import type { RowWrite, RunStore } from '../src/store/store.ts'
 import { RunCaller } from './caller.ts'
+import { createHost } from './host.ts'
 import type { RunNamespace, Where } from './namespace.ts'
 
 export interface EdgeReach {
@@ -49,13 +50,14 @@ export const BLOB_CALL_BYTES: number = 4 * 1024 * 1024
 
 export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach, principal: string | undefined): Client<W> {
   return createClient<W>({
+    clock: createHost(),
     async start(workflow, input, options) {
       const run = callStart(reach, workflow, options)
       const { created } = await run.start(workflow, input, options)
       // A call that was repeated finds its own run: an id drawn here was nobody's before.
       return { id: run.id, created: created || (options.id === undefined && options.token === undefined) }
     },
-    run(id, options) {
+    run(_workflow, id, options) {
       const run = (): RunCaller => callRun(reach, id, options)
       return {
         status: async () => run().summary(),

@@ -6,7 +6,8 @@ import type { ServicesOf } from '../src/context.ts'
 import { type AnyWorkflow, registry, type WorkflowServices } from '../src/define.ts'
 import type { RunEnd } from '../src/engine/notice.ts'
 import { knownPrincipal } from '../src/engine/post.ts'
-import type { Redact } from '../src/errors.ts'
+import { type Redact, StepwellError } from '../src/errors.ts'
+import { given, givenFunction, needed, neededFunction } from '../src/given.ts'
 import { limits, type Limits } from '../src/limits.ts'
 import type { Authorize } from './authorize.ts'
 import { createEdgeClient, type EdgeReach } from './client.ts'
@@ -69,10 +70,18 @@ const BODY_BYTES = 8 * 1024 * 1024
 
 /**
  * The edge host of these workflows. Every run is one Durable Object, whose alarm is its timer: it goes on after an eviction, a
- * crash and a deploy. Throws `invalid_argument` for two workflows of one name or a limit that is none; touches nothing else.
+ * crash and a deploy. Throws `invalid_argument` for two workflows of one name and for an option that is none; touches nothing else.
  */
 export function edge<Env extends object, const W extends readonly AnyWorkflow[]>(options: EdgeOptions<Env, W>): Edge<Env, W> {
-  const known = registry(options.workflows)
+  const known = registry(needed(options, 'the options of edge()').workflows)
+  neededFunction(options.services, 'services')
+  if (options.authorize !== null) neededFunction(options.authorize, 'authorize (null refuses every request)')
+  for (const hook of ['redact', 'onEnd'] as const) givenFunction(options[hook], hook)
+  for (const name of ['className', 'binding'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'string') throw new StepwellError('invalid_argument', `${name} is a name of the worker's`)
+  }
+  const { bodyBytes = BODY_BYTES } = options
+  if (!(typeof bodyBytes === 'number' && bodyBytes > 0)) throw new StepwellError('invalid_argument', 'bodyBytes is a positive number')
   const all = limits(options.limits)
   const reach = (env: Env): EdgeReach => ({ registry: known, limits: all, namespace: () => findNamespace(env, options) })
   const config: RunConfig<Env> = { registry: known, limits: all, services: (env) => options.services(env) as object, redact: options.redact, onEnd: options.onEnd }
@@ -82,8 +91,11 @@ export function edge<Env extends object, const W extends readonly AnyWorkflow[]>
         super(ctx, env, config)
       }
     },
-    app: createRoutes<Env>({ reach, authorize: options.authorize, bodyBytes: options.bodyBytes ?? BODY_BYTES, version: VERSION }),
-    client: (env, { principal } = {}) => createEdgeClient<W[number]>(reach(env), knownPrincipal(principal)),
+    app: createRoutes<Env>({ reach, authorize: options.authorize, bodyBytes, version: VERSION }),
+    client: (env, of) => {
+      const { principal }: { readonly principal?: string } = given(of)
+      return createEdgeClient<W[number]>(reach(env), knownPrincipal(principal))
+    },
   }
 }
 

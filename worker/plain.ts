@@ -44,9 +44,8 @@ export function toPlain(value: unknown): Plain {
     if (isBlobRef(item)) return note({ hash: item.hash, size: item.size, chunkSize: item.chunkSize })
     const json: Record<string, unknown> = {}
     for (const [key, each] of Object.entries(item)) {
-      const shown = within(key, each)
-      // A field that is undefined is left out, as JSON.stringify does; it is named all the same.
-      if (each !== undefined) Object.defineProperty(json, key, { value: shown, enumerable: true, writable: true, configurable: true })
+      // A field that is undefined is left out, as everywhere in JSON: whoever looks for it finds what it was.
+      if (each !== undefined) Object.defineProperty(json, key, { value: within(key, each), enumerable: true, writable: true, configurable: true })
     }
     return json
   }

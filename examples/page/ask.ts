@@ -1,12 +1,34 @@
-// A person decides: an effect was begun, no answer came, and nobody but its other side knows whether it happened.
+// A person decides: about an effect that was begun and of which no answer came, so that nobody but its other side knows whether it
+// happened; or about an undo that failed, behind which all others wait.
 
 import type { Resolution, RunSummary } from 'stepwell'
 import { freshId, h } from './dom.ts'
 import { moment } from './format.ts'
-import { labelOf } from './labels.ts'
+import { labelOf, undoLabelOf } from './labels.ts'
 
-/** What is known of it, as `blocked.details.effects` has it. */
-interface Asked {
+/** What a run waits for somebody to decide. */
+export interface Ask {
+  readonly seq: number
+  /** Another one is another question, also about the same entry: an undo that was tried again, and failed again. */
+  readonly id: string
+  /** What is known, with a button for each decision. `decide` rejects with what went wrong. */
+  readonly view: (decide: Decide) => HTMLElement
+}
+
+type Decide = (seq: number, resolution: Resolution) => Promise<void>
+
+export function asksOf({ status, blocked, counts }: RunSummary): readonly Ask[] {
+  if (status !== 'blocked' || blocked === undefined) return []
+  if (blocked.code === 'ambiguous_effect') {
+    const { effects = [] } = (blocked.details ?? {}) as { readonly effects?: readonly Ambiguous[] }
+    return effects.map((one) => ({ seq: one.seq, id: String(one.seq), view: (decide) => ambiguousView(one, decide) }))
+  }
+  const failed = blocked.code === 'undo_failed' ? blocked.details as unknown as FailedUndo | undefined : undefined
+  return failed === undefined ? [] : [{ seq: failed.seq, id: `${failed.seq} ${counts.entries}`, view: (decide) => undoView(failed, decide) }]
+}
+
+/** What is known of an effect, as `blocked.details.effects` has it. */
+interface Ambiguous {
   readonly seq: number
   readonly key: string
   readonly kind: string
@@ -16,31 +38,76 @@ interface Asked {
   readonly input: unknown
 }
 
-export function askedOf({ status, blocked }: RunSummary): readonly Asked[] {
-  if (status !== 'blocked' || blocked?.code !== 'ambiguous_effect') return []
-  return (blocked.details as { readonly effects?: readonly Asked[] } | undefined)?.effects ?? []
-}
-
 const kinds: Readonly<Record<string, string>> = {
   money: 'It moves money.', destructive: 'It deletes or destroys something.', security: 'It changes who may do what.', cost: 'It costs something each time.',
 }
 
-/** One effect, with what is known and a button for each decision. `decide` rejects with what went wrong. */
-export function askView(asked: Asked, decide: (seq: number, resolution: Resolution) => Promise<void>): HTMLElement {
-  const { seq, key, kind, intendedAt, attempt, idempotencyKey, input } = asked
-  const title = freshId('ask')
+function ambiguousView({ seq, key, kind, intendedAt, attempt, idempotencyKey, input }: Ambiguous, decide: Decide): HTMLElement {
   const field = h('input', { type: 'text', id: freshId('value'), autocomplete: 'off', spellcheck: 'false', placeholder: '{"chargeId":"ch_1"}' })
+  return view({
+    seq, decide,
+    title: `Did “${labelOf(key)}” happen?`,
+    text: `It was begun ${moment(intendedAt, Date.now())}, and no answer came. ${kinds[kind] ?? ''} Ask the other side, then decide: the run waits for you.`,
+    facts: [['Attempt', String(attempt)], ['Key to ask by', idempotencyKey], ['With', input === undefined ? 'nothing' : JSON.stringify(input)]],
+    field: h('div', { class: 'field' }, h('label', { for: field.id }, 'If it happened, what it gave (JSON; may stay empty)'), field),
+    choices: [
+      ['It happened', 'The run goes on with what it gave, and does not do it again.', () => happened(field.value)],
+      ['Run it again', 'With the same key: the other side drops what it has seen by it, if it keeps such keys.', () => ({ decision: 'rerun' })],
+      ['Skip', 'The run goes on without it.', () => ({ decision: 'skip' })],
+      ['It failed', 'The run is told that it did not work.', () => ({ decision: 'fail' })],
+    ],
+  })
+}
+
+function happened(text: string): Resolution {
+  return text.trim() === '' ? { decision: 'happened' } : { decision: 'happened', value: JSON.parse(text) as unknown }
+}
+
+/** What is known of an undo that failed, as `blocked.details` has it. */
+interface FailedUndo {
+  /** Of what was to be undone. */
+  readonly seq: number
+  readonly key: string
+  readonly attempts: number
+  readonly why: string
+  /** Keys of what was undone before, and of what is not: this one first. */
+  readonly undone: readonly string[]
+  readonly left: readonly string[]
+}
+
+function undoView({ seq, key, attempts, why, undone, left }: FailedUndo, decide: Decide): HTMLElement {
+  const behind = left.filter((other) => other !== key)
+  const list = (keys: readonly string[]): string => keys.length === 0 ? 'nothing' : keys.map(labelOf).join(', ')
+  return view({
+    seq, decide,
+    title: `“${undoLabelOf(key)}” did not work`,
+    text: 'What was done could not be taken back. Find out why, then decide: the run waits for you, and what is to be taken back after it waits too.',
+    facts: [['Key', key], ['Attempts', String(attempts)], ['Why', why], ['Taken back', list(undone)], ['Still to do', list(behind)]],
+    choices: [
+      ['Try again', 'With the same key, as often as its retries allow.', () => ({ decision: 'rerun' })],
+      ['Taken back by hand', 'It counts as taken back, and the run goes on with the others.', () => ({ decision: 'happened' })],
+      ['Skip', 'What was done stays done; the run goes on with the others.', () => ({ decision: 'skip' })],
+    ],
+  })
+}
+
+interface Shown {
+  readonly seq: number
+  readonly decide: Decide
+  readonly title: string
+  readonly text: string
+  readonly facts: readonly (readonly [name: string, value: string])[]
+  readonly field?: HTMLElement
+  readonly choices: readonly (readonly [text: string, hint: string, make: () => Resolution])[]
+}
+
+function view({ seq, decide, title, text, facts, field, choices }: Shown): HTMLElement {
+  const titleId = freshId('ask')
   const problem = h('p', { class: 'ask-problem', role: 'alert', hidden: true })
   const fail = (text: string): void => {
     problem.textContent = text
     problem.hidden = false
   }
-  const choices: readonly (readonly [text: string, hint: string, make: () => Resolution])[] = [
-    ['It happened', 'The run goes on with what it gave, and does not do it again.', () => happened(field.value)],
-    ['Run it again', 'With the same key: the other side drops what it has seen by it, if it keeps such keys.', () => ({ decision: 'rerun' })],
-    ['Skip', 'The run goes on without it.', () => ({ decision: 'skip' })],
-    ['It failed', 'The run is told that it did not work.', () => ({ decision: 'fail' })],
-  ]
   const buttons = choices.map(([text, hint, make]) => {
     const hintId = freshId('hint')
     const button = h('button', { type: 'button', class: 'small', 'aria-describedby': hintId }, text)
@@ -57,15 +124,7 @@ export function askView(asked: Asked, decide: (seq: number, resolution: Resoluti
     })())
     return { button, row: h('div', { class: 'ask-choice' }, button, h('span', { class: 'quiet', id: hintId }, hint)) }
   })
-  const fact = (name: string, value: string): readonly Node[] => [h('dt', {}, name), h('dd', {}, value)]
-  return h('section', { class: 'ask', 'aria-labelledby': title, 'data-seq': seq },
-    h('h4', { id: title }, `Did “${labelOf(key)}” happen?`),
-    h('p', {}, `It was begun ${moment(intendedAt, Date.now())}, and no answer came. ${kinds[kind] ?? ''} Ask the other side, then decide: the run waits for you.`),
-    h('dl', {}, ...fact('Attempt', String(attempt)), ...fact('Key to ask by', idempotencyKey), ...fact('With', input === undefined ? 'nothing' : JSON.stringify(input))),
-    h('div', { class: 'field' }, h('label', { for: field.id }, 'If it happened, what it gave (JSON; may stay empty)'), field),
-    ...buttons.map(({ row }) => row), problem)
-}
-
-function happened(text: string): Resolution {
-  return text.trim() === '' ? { decision: 'happened' } : { decision: 'happened', value: JSON.parse(text) as unknown }
+  return h('section', { class: 'ask', 'aria-labelledby': titleId, 'data-seq': seq },
+    h('h4', { id: titleId }, title), h('p', {}, text), h('dl', {}, ...facts.flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)])),
+    field, ...buttons.map(({ row }) => row), problem)
 }

@@ -6,6 +6,15 @@ export const labels: Readonly<Record<string, string>> = {
 }
 /** A key's last part in words. */
 export function labelOf(key: string): string {
-  const name = key.slice(key.lastIndexOf('/') + 1).replace(/#\d+$/, '')
+  const name = nameOf(key)
   return labels[name] ?? name
+}
+
+/** The same of its undo. */
+export function undoLabelOf(key: string): string {
+  return labels[`undo of ${nameOf(key)}`] ?? `undo of ${labelOf(key)}`
+}
+
+function nameOf(key: string): string {
+  return key.slice(key.lastIndexOf('/') + 1).replace(/#\d+$/, '')
 }

@@ -1,7 +1,7 @@
 // One run on the page: a line that says how it is, and, when opened, its timeline, its result, and what can be done.
 
 import type { Resolution, RunSummary } from 'stepwell'
-import { askedOf, askView } from './ask.ts'
+import { asksOf } from './ask.ts'
 import { freshId, h, setChildren, setText } from './dom.ts'
 import { explain } from './explain.ts'
 import type { RunState } from './feed.ts'
@@ -65,7 +65,7 @@ export class RunCard {
   /** What was asked for last and did not work, with what did not come of it. */
   #problem: { readonly error: unknown; readonly before: string } | undefined
   #isBusy = false
-  #asks = new Map<number, HTMLElement>()
+  #asks = new Map<string, HTMLElement>()
   #lines = new Map<string, LineView>()
   #shownEnd: RunSummary | undefined
 
@@ -129,7 +129,7 @@ export class RunCard {
     this.#chip.className = `chip ${tone}`
     this.element.dataset['status'] = summary?.status ?? 'unknown'
     // What asks a person opens by itself, once.
-    if (summary !== undefined && !this.#isOpen && !this.isTouched && askedOf(summary).length > 0) return this.setOpen(true)
+    if (summary !== undefined && !this.#isOpen && !this.isTouched && asksOf(summary).length > 0) return this.setOpen(true)
     if (this.#isOpen) this.#updateBody(state)
     this.tick(Date.now())
   }
@@ -168,14 +168,11 @@ export class RunCard {
     for (const button of [this.#pause, this.#resume, this.#retry]) button.disabled = this.#isBusy
   }
 
-  /** One for each effect that somebody has to decide about; what was typed stays while it is asked. */
+  /** One for each thing that somebody has to decide; what was typed stays while it is asked. */
   #updateAsks(summary: RunSummary | undefined): void {
-    const asked = summary === undefined ? [] : askedOf(summary)
-    const asks = new Map(asked.map((one) => [
-      one.seq, this.#asks.get(one.seq) ?? askView(one, (seq, resolution) => this.#actions.control(this.id, { seq, resolution })),
-    ]))
-    this.#asks = asks
-    setChildren(this.#ask, [...asks.values()])
+    const asks = summary === undefined ? [] : asksOf(summary)
+    this.#asks = new Map(asks.map(({ id, view }) => [id, this.#asks.get(id) ?? view((seq, resolution) => this.#actions.control(this.id, { seq, resolution }))]))
+    setChildren(this.#ask, [...this.#asks.values()])
   }
 
   #updateNotices(summary: RunSummary | undefined, problem: unknown): void {
@@ -184,7 +181,7 @@ export class RunCard {
     const isSaid = summary?.status === 'blocked' && codeOf(problem) === summary.blocked?.code
     if (problem !== undefined && !isSaid) notices.push(notice('warn', problem, 'What you see is the last that was known. '))
     if (this.#problem !== undefined) notices.push(notice('bad', this.#problem.error, this.#problem.before))
-    if (summary?.status === 'blocked' && askedOf(summary).length === 0 && summary.blocked !== undefined) notices.push(notice('bad', summary.blocked, 'This run is blocked. '))
+    if (summary?.status === 'blocked' && asksOf(summary).length === 0 && summary.blocked !== undefined) notices.push(notice('bad', summary.blocked, 'This run is blocked. '))
     setChildren(this.#notices, notices)
   }
 
@@ -218,7 +215,7 @@ function nowText(summary: RunSummary | undefined, problem: unknown, now: number)
   if (summary.endedAt !== undefined) return `${moment(summary.endedAt, now)}, took ${span(summary.endedAt - summary.createdAt)}`
   const waits = summary.waitingFor.flatMap(({ kind, dueAt }) => (dueAt === undefined ? [] : [{ kind, dueAt }])).sort((a, b) => a.dueAt - b.dueAt)
   const [next] = waits
-  if (summary.status === 'blocked') return askedOf(summary).length > 0 ? 'Waits for your decision' : 'Needs somebody’s help'
+  if (summary.status === 'blocked') return asksOf(summary).length > 0 ? 'Waits for your decision' : 'Needs somebody’s help'
   if (summary.status === 'paused') return 'Paused: nothing goes on until it is resumed'
   const [step, ...others] = summary.steps ?? []
   if (step !== undefined) return others.length === 0 ? `${labelOf(step.key)}…` : `${count(others.length + 1, 'step')} under way`

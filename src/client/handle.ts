@@ -1,12 +1,14 @@
 // The client interface over whatever reaches the runs: HTTP, or calls to their objects. Typed here, once.
 
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, Resolution, ResultOptions, Run, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
 } from '../client.ts'
 import type { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
 import { toMs } from '../duration.ts'
 import { StepwellError } from '../error/stepwell-error.ts'
+import { given, givenFunction, needed } from '../given.ts'
+import type { Host } from '../host.ts'
 import type { Status } from '../journal/record.ts'
 import type { RunSummary } from '../journal/summary.ts'
 
@@ -19,11 +21,15 @@ export interface Standing {
 
 /** What a client needs of whatever reaches the runs. */
 export interface Transport {
+  /** For waits: a clock that never goes back would do, the time of day does. */
+  readonly clock: Clock
   start(workflow: string, input: unknown, options: StartOptions): Promise<{ readonly id: string; readonly created: boolean }>
-  /** The run `id`; nothing is asked yet. */
-  run(id: string, options: GetOptions): RunTransport
+  /** The run `id`, which is one of `workflow`; nothing is asked yet. Throws for what can be no run. */
+  run(workflow: string, id: string, options: GetOptions): RunTransport
   putBlob(id: string, data: Uint8Array | ReadableBytes, options: PutBlobOptions): Promise<BlobRef>
 }
+
+export type Clock = Pick<Host, 'now' | 'timer'>
 
 export interface RunTransport {
   status(): Promise<RunSummary>
@@ -38,60 +44,125 @@ export interface RunTransport {
 
 /** The longest that one request waits for a run to end. */
 const WAIT_MS = 30_000
+/**
+ * The least time from one request to the next: something between us and the host may answer at once, and again. Doubled with each such
+ * answer, up to the second.
+ */
+const FIRST_PAUSE_MS = 250
+const MAX_PAUSE_MS = 10_000
 
 export function createClient<W extends AnyWorkflow>(transport: Transport): Client<W> {
-  const handle = (id: string, created: boolean | undefined, options: GetOptions): Run<AnyWorkflow> => {
-    const run = transport.run(id, options)
+  const { clock } = transport
+  const handle = (workflow: string, id: string, created: boolean | undefined, options: GetOptions): Run<AnyWorkflow> => {
+    const run = transport.run(workflow, id, place(options))
     return {
       id,
       created,
       status: () => run.status(),
-      result: async (how) => result(run, id, given(how)),
-      cancel: async (how) => run.cancel(given(how)),
+      result: async (how) => result(run, id, clock, given(how)),
+      cancel: async (how) => run.cancel(cancelling(how)),
       pause: () => run.control({ kind: 'pause' }),
       resume: () => run.control({ kind: 'resume' }),
-      restart: async (how) => run.control({ kind: 'restart', ...given(how) }),
-      retry: async (how) => run.control({ kind: 'retry', ...given(how) }),
-      resolve: async (seq, resolution) => run.control({ ...given(resolution) as Resolution, kind: 'resolve', seq }),
-      effects: async (how) => run.effects(given(how)),
+      restart: async (how) => run.control({ ...given(how), kind: 'restart' }),
+      retry: async (how) => run.control({ ...given(how), kind: 'retry' }),
+      resolve: async (seq, resolution) => {
+        if (typeof seq !== 'number') throw new StepwellError('invalid_argument', 'what is resolved is named by the sequence number of its entry')
+        return run.control({ ...needed(resolution, 'the decision'), kind: 'resolve', seq })
+      },
+      effects: async (how) => run.effects(page(how)),
       signal: async () => { throw new StepwellError('unsupported', 'this version has no signals yet') },
-      journal: async (how) => run.journal(given(how)),
+      journal: async (how) => run.journal({ ...page(how), reveal: isTrue(how?.reveal, 'reveal') }),
       export: () => run.export(),
     }
   }
   const client: Client<AnyWorkflow> = {
     async start(target: string | AnyWorkflow, input: unknown, options?: StartOptions) {
-      const { id, created } = await transport.start(nameOf(target), input, given(options))
-      return handle(id, created, given(options))
+      const workflow = nameOf(target)
+      const { id, created } = await transport.start(workflow, input, given(options))
+      return handle(workflow, id, created, given(options))
     },
     get(target: string | AnyWorkflow, id: string, options?: GetOptions) {
-      nameOf(target)
+      const workflow = nameOf(target)
       if (typeof id !== 'string') throw new StepwellError('invalid_id', 'the id of a run is a string')
-      return handle(id, undefined, given(options))
+      return handle(workflow, id, undefined, given(options))
     },
-    putBlob: (id, data, options = {}) => transport.putBlob(id, data, options),
+    async putBlob(id, data, options) {
+      if (typeof id !== 'string') throw new StepwellError('invalid_id', 'the id of a run is a string')
+      if (!isReadable(data)) throw new StepwellError('invalid_argument', 'a blob is written from a Uint8Array, a Blob, or an async iterable of bytes')
+      const { progress, ...where }: PutBlobOptions = given(options)
+      givenFunction(progress, 'progress')
+      return transport.putBlob(id, data, progress === undefined ? place(where) : { ...place(where), progress })
+    },
   }
   // Types only: which names there are, and what each takes and gives.
   return client as unknown as Client<W>
 }
 
-async function result(run: RunTransport, id: string, { timeout, abortSignal }: ResultOptions = {}): Promise<unknown> {
-  let left = timeout === undefined ? Infinity : toMs(timeout, 'timeout')
-  for (;;) {
+async function result(run: RunTransport, id: string, clock: Clock, { timeout, abortSignal }: ResultOptions): Promise<unknown> {
+  if (abortSignal !== undefined && typeof abortSignal?.throwIfAborted !== 'function') throw new StepwellError('invalid_argument', 'abortSignal is that of an AbortController')
+  const until = timeout === undefined ? Infinity : clock.now() + toMs(timeout, 'timeout')
+  for (let pauseMs = FIRST_PAUSE_MS; ;) {
     abortSignal?.throwIfAborted()
-    const waitMs = Math.min(left, WAIT_MS)
+    const askedAt = clock.now()
+    const waitMs = Math.max(0, Math.ceil(Math.min(until - askedAt, WAIT_MS)))
     const { status, output, error } = await run.result(waitMs, abortSignal)
     if (status === 'completed') return output
     if (status === 'failed' || status === 'cancelled') throw error
-    left -= waitMs
-    if (left <= 0) throw new StepwellError('wait_timeout', `run ${id} has not ended yet: it is ${status}`, { details: { status } })
+    const now = clock.now()
+    if (now >= until) throw new StepwellError('wait_timeout', `run ${id} is ${status}; it goes on, only this wait for it is over`, { details: { status } })
+    const restMs = Math.min(pauseMs, waitMs) - (now - askedAt)
+    if (restMs > 0) {
+      await pause(clock, restMs, abortSignal)
+      pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)
+    } else {
+      pauseMs = FIRST_PAUSE_MS
+    }
   }
 }
 
-/** Options are an object, or left out. */
-function given<T extends object>(options: T | undefined): T | Record<never, never> {
-  if (options === undefined) return {}
-  if (typeof options !== 'object' || options === null) throw new StepwellError('invalid_argument', 'options are an object')
+/** Lets `ms` pass. Rejects at once with the signal's reason when it aborts. */
+export async function pause(clock: Clock, ms: number, abortSignal: AbortSignal | undefined): Promise<void> {
+  abortSignal?.throwIfAborted()
+  let stop: () => void = () => {}
+  await new Promise<void>((resolve) => {
+    const timer = clock.timer(ms, resolve)
+    stop = () => {
+      timer.cancel()
+      resolve()
+    }
+    abortSignal?.addEventListener('abort', stop)
+  })
+  abortSignal?.removeEventListener('abort', stop)
+  abortSignal?.throwIfAborted()
+}
+
+/** Read as far as it has to be to be read at all. */
+function isReadable(data: unknown): data is Uint8Array | ReadableBytes {
+  if (typeof data !== 'object' || data === null) return false
+  return data instanceof Uint8Array || Symbol.asyncIterator in data || ('size' in data && 'slice' in data)
+}
+
+/** In an object of our own, with nothing in it that is not known: some transports take no other. */
+function page(options: PageOptions | undefined): PageOptions {
+  const { after, limit }: PageOptions = given(options)
+  for (const each of [after, limit]) if (each !== undefined && typeof each !== 'number') throw new StepwellError('invalid_argument', 'after and limit of a page are numbers')
+  return { ...(after !== undefined && { after }), ...(limit !== undefined && { limit }) }
+}
+
+function cancelling(options: CancelOptions | undefined): CancelOptions {
+  const { reason, undo }: CancelOptions = given(options)
+  if (reason !== undefined && typeof reason !== 'string') throw new StepwellError('invalid_argument', 'the reason of a cancel is a string')
+  return { ...(reason !== undefined && { reason }), ...(isTrue(undo, 'undo') && { undo: true }) }
+}
+
+function isTrue(flag: boolean | undefined, what: string): boolean {
+  if (flag !== undefined && typeof flag !== 'boolean') throw new StepwellError('invalid_argument', `${what} is true or false`)
+  return flag === true
+}
+
+function place(options: GetOptions): GetOptions {
+  const { jurisdiction } = options
+  if (jurisdiction !== undefined && typeof jurisdiction !== 'string') throw new StepwellError('invalid_argument', 'jurisdiction is a word such as "eu"')
   return options
 }
 

@@ -6,7 +6,8 @@ import type { AnyWorkflow } from '../define.ts'
 import { type ErrorDetails, isStepwellError, StepwellError } from '../error/stepwell-error.ts'
 import { isErrorCode } from '../error/kind.ts'
 import type { RunSummary } from '../journal/summary.ts'
-import { createClient, type RunTransport, type Standing } from './handle.ts'
+import { given, givenFunction, needed } from '../given.ts'
+import { type Clock, createClient, pause, type RunTransport, type Standing } from './handle.ts'
 import { type ByteStream, lines } from './lines.ts'
 import { fromWireText, toWireText } from './wire.ts'
 
@@ -49,8 +50,18 @@ type OneOf<W> = Extract<W extends readonly unknown[] ? W[number] : W[keyof W], A
 const platform = globalThis as unknown as {
   readonly fetch: Fetch
   readonly crypto: { getRandomValues(bytes: Uint8Array): Uint8Array }
+  readonly performance: { now(): number }
   setTimeout(run: () => void, ms: number): unknown
+  clearTimeout(id: unknown): void
   readonly ReadableStream: new (source: { pull(controller: { enqueue(chunk: unknown): void; close(): void }): Promise<void> }) => never
+}
+
+const clock: Clock = {
+  now: () => platform.performance.now(),
+  timer: (ms, run) => {
+    const id = platform.setTimeout(run, ms)
+    return { cancel: () => platform.clearTimeout(id) }
+  },
 }
 
 const WIRE = 'application/vnd.stepwell.v1+json'
@@ -73,10 +84,13 @@ interface Call {
  * refuses is thrown with the host's own code.
  */
 export function remote<W extends Workflows>(options: RemoteOptions): Client<OneOf<W>> {
-  if (typeof options?.url !== 'string') throw new StepwellError('invalid_argument', 'url says where the API is mounted')
+  if (typeof needed(options, 'remote').url !== 'string') throw new StepwellError('invalid_argument', 'url says where the API is mounted')
+  givenFunction(options.fetch, 'fetch')
+  if (typeof options.headers !== 'function') given(options.headers, 'headers')
   const base = options.url.replace(/\/+$/, '')
   const send = options.fetch ?? ((url, init) => platform.fetch(url, init))
-  const { limit = 4, delayMs = 250 } = options.retry ?? {}
+  const { limit = 4, delayMs = 250 }: NonNullable<RemoteOptions['retry']> = given(options.retry, 'retry')
+  for (const each of [limit, delayMs]) if (!(typeof each === 'number' && each >= 0)) throw new StepwellError('invalid_argument', 'retry: limit and delayMs are numbers from 0')
 
   const call = async <T>(path: string, what: Call, read: (response: FetchResponse) => T | Promise<T>): Promise<T> => {
     const { method = 'GET', abortSignal, body } = what
@@ -102,12 +116,12 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
         error = new StepwellError('network', `${method} ${path}: the host could not be reached`, { cause })
       }
       if (error.kind !== 'transient' || what.isOnce === true || attempt >= limit) throw error
-      await new Promise<void>((resolve) => platform.setTimeout(resolve, delayMs * 2 ** attempt))
+      await pause(clock, delayMs * 2 ** attempt, abortSignal)
     }
   }
   const ask = async (path: string, what: Call = {}): Promise<unknown> => call(path, what, async (response) => fromWireText(await response.text()))
 
-  const run = (id: string, { jurisdiction }: GetOptions): RunTransport => {
+  const run = (_workflow: string, id: string, { jurisdiction }: GetOptions): RunTransport => {
     const path = `runs/${encodeURIComponent(id)}`
     return {
       status: async () => await ask(path, { query: { jurisdiction } }) as RunSummary,
@@ -115,7 +129,7 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
       cancel: async ({ reason, undo }) => await ask(`${path}/cancel`, { method: 'POST', query: { jurisdiction }, body: toWireText(defined({ reason, undo })) }) as CancelOutcome,
       control: async ({ kind, ...rest }) => {
         const { seq, ...body } = rest as { seq?: number }
-        const action = kind === 'resolve' ? `effects/${String(seq)}/resolve` : kind
+        const action = kind === 'resolve' ? `effects/${seq}/resolve` : kind
         return await ask(`${path}/${action}`, { method: 'POST', query: { jurisdiction }, body: toWireText(defined(body)) }) as ControlOutcome
       },
       effects: async ({ after, limit: count }) => {
@@ -134,12 +148,13 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
   }
 
   return createClient<OneOf<W>>({
+    clock,
     run,
     async start(workflow, input, { token, ...rest }: StartOptions) {
       // A start that nothing names can't be repeated: it gets a name here.
       const isRandom = rest.id === undefined && token === undefined
       const id = isRandom ? randomId() : rest.id
-      const isHeader = token !== undefined && /^[!-~]+$/.test(token)
+      const isHeader = typeof token === 'string' && /^[!-~]+$/.test(token)
       const started = await ask(`workflows/${encodeURIComponent(workflow)}/runs`, {
         method: 'POST',
         body: toWireText({ ...rest, input, ...(id === undefined ? undefined : { id }), ...(token === undefined || isHeader ? undefined : { token }) }),

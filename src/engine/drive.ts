@@ -79,7 +79,8 @@ export class Driver {
   #isStopped = false
   /** A message came while no pass was there to be poked. */
   #isPoked = false
-  readonly #stopped = Promise.withResolvers<void>()
+  #stopped: () => void = () => {}
+  readonly #whenStopped = new Promise<void>((resolve) => { this.#stopped = resolve })
 
   constructor(init: DriverInit) {
     this.#init = init
@@ -120,7 +121,7 @@ export class Driver {
   /** Stops at once, as a crash would, but without leaving timers behind. Live attempts are aborted. */
   async stop(): Promise<void> {
     this.#isStopped = true
-    this.#stopped.resolve()
+    this.#stopped()
     this.#pass?.stop()
     this.#attempts.abandon(new StepwellError('cancelled', 'this host was closed; the run goes on when it is opened again'))
     await this.#driving
@@ -347,7 +348,7 @@ export class Driver {
 
   #telling({ owed, writer, record }: RunState): Telling {
     return {
-      onEnd: this.#init.onEnd, redact: this.#redact, stopped: this.#stopped.promise, isStopped: () => this.#isStopped,
+      onEnd: this.#init.onEnd, redact: this.#redact, stopped: this.#whenStopped, isStopped: () => this.#isStopped,
       // Whoever has just ended the run holds it; and what runs of one that goes on writes under the epoch that it has.
       epoch: this.#init.takesEpoch && owed === undefined && isEnded(record.status) ? writer.epoch + 1 : writer.epoch,
     }

@@ -6,7 +6,7 @@ import type { Memo, MemoKey } from '../context.ts'
 import { StepwellError } from '../errors.ts'
 import { hashParts, hex } from '../hash.ts'
 import { within } from '../limits.ts'
-import { isPromise, type RowWrite, type RunStore } from '../store/store.ts'
+import { checkStore, isPromise, type RowWrite, type RunStore } from '../store/store.ts'
 import { type KeepHost, type KeepPlace, openValue, sealValue, storeError } from './kept.ts'
 
 const TRIES = 3
@@ -165,9 +165,11 @@ class StepMemo {
 
 /**
  * Removes the memos of all steps of a run and answers how many there were. Safe at any time, also while the run is driven: its
- * steps do again what they had kept. Throws the store's errors, `commit_unknown`: then some may be left.
+ * steps do again what they had kept. Throws the store's errors, `commit_unknown`: then some may be left; `invalid_argument` for what is
+ * no store.
  */
 export async function clearMemos(store: RunStore): Promise<number> {
+  checkStore(store)
   let removed = 0
   for (let after = ''; ;) {
     const keys = await store.keys('memo', { after, limit: CLEAR_PAGE })

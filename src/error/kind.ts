@@ -41,8 +41,9 @@ const kinds: ReadonlyMap<unknown, ErrorKind> = new Map(
   (Object.keys(codes) as ErrorKind[]).flatMap((kind) => codes[kind].map((code): [ErrorCode, ErrorKind] => [code, kind])),
 )
 
-export function kindOf(code: ErrorCode): ErrorKind {
-  return kinds.get(code) as ErrorKind
+/** Undefined for what is no code. */
+export function kindOf(code: ErrorCode): ErrorKind | undefined {
+  return kinds.get(code)
 }
 
 /** Whether there is such a code. */

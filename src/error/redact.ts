@@ -1,7 +1,7 @@
 // Secrets in the text of errors, masked before anything of an error is stored (B-073).
 
 import { fromErrorData, toErrorData } from './data.ts'
-import type { ErrorDetails } from './stepwell-error.ts'
+import { type ErrorDetails, StepwellError } from './stepwell-error.ts'
 
 /** Masks what must not be stored. `key` is the name of the field that holds the text: `message`, `name`, or a field of `details`. */
 export type Redact = (text: string, key: string) => string
@@ -35,9 +35,11 @@ const patterns: readonly (readonly [RegExp, string])[] = [
 /**
  * The default of the hosts' option `redact`. Masks the text of fields that are named like a secret, and in any text the
  * credentials of `Authorization`, `Bearer` and `Cookie`, `password=`-like pairs, passwords and signatures in URLs, and JSON Web Tokens. It knows
- * the usual forms and no others; a redaction of your own can call it: `(text, key) => maskSecrets(mine(text), key)`.
+ * the usual forms and no others; a redaction of your own can call it: `(text, key) => maskSecrets(mine(text), key)`. Throws
+ * `invalid_argument` for what is no text.
  */
 export function maskSecrets(text: string, key: string): string {
+  for (const each of [text, key]) if (typeof each !== 'string') throw new StepwellError('invalid_argument', 'maskSecrets takes a text and the name of the field that holds it')
   if (secretField.test(key)) return text === '' ? '' : MASK
   let masked = text
   for (const [pattern, by] of patterns) masked = masked.replace(pattern, by)

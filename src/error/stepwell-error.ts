@@ -18,7 +18,10 @@ export interface StepwellErrorOptions {
   readonly retryable?: boolean | undefined
 }
 
-/** Every error that stepwell throws. The code is the contract, the text of the message is not. */
+/**
+ * Every error that stepwell throws. The code is the contract, the text of the message is not. Making one throws `invalid_argument` for
+ * a code that is not in the list, a message that is no text, options that are none.
+ */
 export class StepwellError extends Error {
   readonly code: ErrorCode
   readonly kind: ErrorKind
@@ -31,9 +34,13 @@ export class StepwellError extends Error {
   }
 
   constructor(code: ErrorCode, message: string, options: StepwellErrorOptions = {}) {
+    const kind = kindOf(code)
+    if (kind === undefined || typeof message !== 'string' || typeof options !== 'object' || options === null) {
+      throw new StepwellError('invalid_argument', 'an error of stepwell is made of a code (see ERRORS), a text, and options such as { cause }')
+    }
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
-    this.kind = kindOf(code)
+    this.kind = kind
     this.retryable = options.retryable ?? this.kind === 'transient'
     if (options.details !== undefined) this.details = options.details
   }

@@ -4,6 +4,7 @@ import { decode } from '../codec.ts'
 import type { Decided } from '../engine/ambiguity.ts'
 import { fromPayload } from '../engine/outcome.ts'
 import { StepwellError } from '../errors.ts'
+import { shown } from '../given.ts'
 import { hex } from '../hash.ts'
 import type { RunStore } from '../store/store.ts'
 import type { JournalPage, PageOptions } from '../client.ts'
@@ -35,10 +36,10 @@ const MAX_LIMIT = 1000
 
 /** Which entries a page is asked to tell of. Throws `invalid_argument` for a cursor that is none, `limit_exceeded`; never clamped. */
 export function pageOf({ after = 0, limit = 100 }: PageOptions): { readonly after: number; readonly limit: number } {
-  if (!Number.isSafeInteger(after) || after < 0) throw new StepwellError('invalid_argument', `after: ${String(after)} is not a sequence number`)
+  if (!Number.isSafeInteger(after) || after < 0) throw new StepwellError('invalid_argument', `after: ${shown(after)} is not a sequence number`)
   if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
-    throw new StepwellError('limit_exceeded', `limit: ${String(limit)} is not between 1 and ${MAX_LIMIT}`, {
-      details: { limit: 'journalPage', measured: Number(limit) || 0, allowed: MAX_LIMIT },
+    throw new StepwellError('limit_exceeded', `limit: ${shown(limit)} is not between 1 and ${MAX_LIMIT}`, {
+      details: { limit: 'journalPage', measured: (typeof limit === 'number' && limit) || 0, allowed: MAX_LIMIT },
     })
   }
   return { after, limit }

@@ -1,6 +1,7 @@
 // What makes a batch and a page legal, and when a batch is stale: the rules that every store shares, so that no two differ.
 
 import { StepwellError } from '../errors.ts'
+import { needed, shown } from '../given.ts'
 import type { Batch, Expect, Page, StaleReason, StoredEntry } from './store.ts'
 
 /** The largest entry, record, message or side row. A Durable Object takes 2 MB for a row, its key and overhead included;
@@ -33,7 +34,11 @@ export function hotEntry(batch: Batch): StoredEntry | undefined {
 
 /** Throws `invalid_argument` for a batch that no store may take, `payload_too_large` for a value over `maxValueBytes`. */
 export function checkBatch(batch: Batch): void {
-  const { expect, entries, row, post, wakeBy, take, cut, rows, require } = batch
+  const { expect, entries, row, post, wakeBy, take, cut, rows, require } = needed(batch, 'a batch')
+  needed(expect, 'expect of a batch')
+  for (const [name, list] of Object.entries({ entries, post, take, rows, require })) {
+    if (list !== undefined && !Array.isArray(list)) throw bad(`${name} is a list`)
+  }
   const isDriver = expect.kind === 'absent' || expect.kind === 'head'
   if (expect.kind === 'epoch') count(expect.epoch, 'expect.epoch')
   if (expect.kind === 'head') {
@@ -43,6 +48,7 @@ export function checkBatch(batch: Batch): void {
   }
   if (expect.kind === 'absent' && row === undefined) throw bad('a start needs a row')
   if (row !== undefined) {
+    needed(row, 'the row of a batch')
     if (!isDriver) throw bad(`a row cannot be written with expect '${expect.kind}'`)
     count(row.epoch, 'row.epoch')
     if (expect.kind === 'head' && row.epoch < expect.epoch) throw bad('an epoch only grows')
@@ -58,6 +64,7 @@ export function checkBatch(batch: Batch): void {
     let seq = expect.kind === 'head' ? expect.seq : 0
     for (const entry of entries) {
       seq++
+      needed(entry, 'an entry of a batch')
       if (entry.seq !== seq) throw badSeq(entry.seq, seq)
       checkBytes(entry.bytes, 'an entry')
     }
@@ -82,13 +89,19 @@ export function checkBatch(batch: Batch): void {
     if (cut > expect.seq) throw bad(`there are no entries up to ${cut}: the journal ends with ${expect.seq}`)
   }
   if (rows !== undefined) {
-    for (const { table, key, value } of rows) {
+    for (const each of rows) {
+      const { table, key, value } = needed(each, 'a row of a batch')
       if ((table as string) === 'inbox') throw bad('inbox rows are written by `post` and deleted by `take`')
       checkKey(table, key)
       if (value !== null) checkBytes(value, `a row of ${table}`)
     }
   }
-  if (require !== undefined) for (const { table, key } of require) checkKey(table, key)
+  if (require !== undefined) {
+    for (const each of require) {
+      const { table, key } = needed(each, 'what a batch requires')
+      checkKey(table, key)
+    }
+  }
 }
 
 /** What a store knows of a run when it checks a batch; undefined when there is no run row. */
@@ -101,6 +114,8 @@ export interface Standing {
 
 /** Why a batch with this `expect` may not be written, or undefined. `missing` is decided after this, by `require`. */
 export function staleReason(expect: Expect, standing: Standing | undefined): StaleReason | undefined {
+  needed(expect, 'expect')
+  if (standing !== undefined) needed(standing, 'what stands')
   switch (expect.kind) {
     case 'none':
       return undefined
@@ -117,13 +132,13 @@ export function staleReason(expect: Expect, standing: Standing | undefined): Sta
       if (standing.head !== expect.seq) return 'seq'
       return expect.inbox === undefined || expect.inbox === standing.inbox ? undefined : 'inbox'
     default:
-      throw bad(`expect: ${String((expect satisfies never as { kind: unknown }).kind)} is no kind`)
+      throw bad(`expect: ${shown((expect satisfies never as { kind: unknown }).kind)} is no kind`)
   }
 }
 
 /** The limit of a read. Throws `invalid_argument`, or `limit_exceeded` above `maxPageRows`: a short page must mean the end. */
 export function checkLimit(limit: number): number {
-  if (!isCount(limit) || limit < 1) throw bad(`limit ${String(limit)} is no whole number from 1`)
+  if (!isCount(limit) || limit < 1) throw bad(`limit ${shown(limit)} is no whole number from 1`)
   if (limit > maxPageRows) {
     throw new StepwellError('limit_exceeded', `a page of ${limit} rows is over the limit of ${maxPageRows}`, {
       details: { limit: 'maxPageRows', measured: limit, allowed: maxPageRows },
@@ -132,14 +147,16 @@ export function checkLimit(limit: number): number {
   return limit
 }
 
-/** The cursor of a page, '' for its beginning: no legal key is below it. Checks the limit too. */
+/** The cursor of a page, '' for its beginning: no legal key is below it. Checks the limit too. Throws as `checkLimit`. */
 export function checkPage(page: Page): { readonly after: string; readonly limit: number } {
-  return { after: page.after ?? '', limit: checkLimit(page.limit) }
+  const { after = '', limit } = needed(page, 'a page')
+  if (typeof after !== 'string') throw bad('the cursor of a page is a key')
+  return { after, limit: checkLimit(limit) }
 }
 
 function checkKey(table: string, key: string): void {
-  if (!tables.has(table)) throw bad(`there is no table ${JSON.stringify(table)}`)
-  if (!legalKey.test(key)) throw bad(`${JSON.stringify(String(key).slice(0, 80))} is no key: 1 to 512 printable ASCII characters`)
+  if (!tables.has(table)) throw bad(`there is no table ${shown(table)}`)
+  if (typeof key !== 'string' || !legalKey.test(key)) throw bad(`${shown(key)} is no key: 1 to 512 printable ASCII characters`)
 }
 
 function checkBytes(bytes: Uint8Array, what: string): void {
@@ -156,11 +173,11 @@ function isCount(n: unknown): boolean {
 }
 
 function count(n: unknown, what: string): void {
-  if (!isCount(n)) throw bad(`${what}: ${String(n)} is no whole number from 0`)
+  if (!isCount(n)) throw bad(`${what}: ${shown(n)} is no whole number from 0`)
 }
 
 function badSeq(seq: number, wanted: number): StepwellError {
-  return bad(`entry ${String(seq)} does not follow: the next seq is ${wanted}`)
+  return bad(`entry ${shown(seq)} does not follow: the next seq is ${wanted}`)
 }
 
 function bad(why: string): StepwellError {

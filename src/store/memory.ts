@@ -2,6 +2,7 @@
 // waits: every answer is there at once.
 
 import { StepwellError } from '../errors.ts'
+import { given } from '../given.ts'
 import { runId as legalRunId } from '../ids.ts'
 import { checkBatch, checkLimit, checkPage, hotEntry, staleReason } from './batch.ts'
 import type { Batch, CommitAnswer, Page, RunRow, RunStore, Shelf, SideRow, StoredEntry, Table } from './store.ts'
@@ -32,9 +33,11 @@ export interface MemoryShelf extends Shelf {
 }
 
 /** An empty shelf. Its runs live as long as it does; handles opened on the same id share one run. */
-export function createMemoryShelf(options: MemoryShelfOptions = {}): MemoryShelf {
+export function createMemoryShelf(options?: MemoryShelfOptions): MemoryShelf {
   const runs = new Map<string, Run>()
-  const quota = { used: 0, allowed: options.quotaBytes ?? Infinity }
+  const { quotaBytes = Infinity }: MemoryShelfOptions = given(options)
+  if (!(typeof quotaBytes === 'number' && quotaBytes >= 0)) throw new StepwellError('invalid_argument', 'quotaBytes is a number from 0')
+  const quota = { used: 0, allowed: quotaBytes }
   return {
     open: (runId) => new MemoryStore(legalRunId(runId), runs, quota),
     due: (limit) =>

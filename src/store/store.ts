@@ -2,6 +2,9 @@
 // answers what became of it. No store method knows what a workflow is. In words: docs/store.md; as tests:
 // src/testing/store-contract.ts; what makes a batch legal: batch.ts.
 
+import { StepwellError } from '../error/stepwell-error.ts'
+import { needed, neededFunction } from '../given.ts'
+
 export type MaybePromise<T> = T | Promise<T>
 
 /** One stored journal record. `bytes` is the whole encoded entry (src/journal/entry.ts); a store never looks inside. */
@@ -150,6 +153,11 @@ export interface RunStore {
   destroy(): MaybePromise<void>
 }
 
+/** Throws `invalid_argument` for what is no store. */
+export function checkStore(store: RunStore): void {
+  for (const method of ['read', 'entries', 'last', 'row', 'rows', 'keys', 'commit', 'destroy'] as const) neededFunction(needed(store, 'the store')[method], `the store's ${method}`)
+}
+
 /** A store of many runs (browser, memory). A Durable Object holds one run and needs none. */
 export interface Shelf {
   /** A handle; two handles of one run see each other. Reads and writes nothing. Throws `invalid_id`. */
@@ -161,7 +169,10 @@ export interface Shelf {
 }
 
 /** The key of an inbox row: fixed width, so that key order is number order. */
-export const inboxKey = (n: number): string => String(n).padStart(16, '0')
+export function inboxKey(n: number): string {
+  if (typeof n !== 'number') throw new StepwellError('invalid_argument', 'an inbox row is named by a number')
+  return String(n).padStart(16, '0')
+}
 
 /** The wake time of a row after a message that came with `wakeBy`. */
 export function earlier(wakeAt: number | null, wakeBy: number | undefined): number | null {

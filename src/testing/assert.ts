@@ -51,6 +51,6 @@ function sameBytes(a: unknown, b: unknown): boolean {
 
 function show(value: unknown): string {
   const text = JSON.stringify(value, (_key, inner: unknown) =>
-    inner instanceof Uint8Array ? `${inner.length} bytes [${inner.slice(0, 12).join(' ')}${inner.length > 12 ? ' …' : ''}]` : inner)
+    typeof inner === 'bigint' ? `${inner}n` : inner instanceof Uint8Array ? `${inner.length} bytes [${inner.slice(0, 12).join(' ')}${inner.length > 12 ? ' …' : ''}]` : inner)
   return text === undefined ? String(value) : text.length > 400 ? `${text.slice(0, 400)}…` : text
 }

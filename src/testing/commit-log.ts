@@ -1,6 +1,7 @@
 // Everything that was committed to the runs of a test, so that a read can be answered as it would have been some commits ago.
 
 import { StepwellError } from '../errors.ts'
+import { checkBatch } from '../store/batch.ts'
 import { createMemoryShelf, type MemoryRunStore } from '../store/memory.ts'
 import type { Batch } from '../store/store.ts'
 
@@ -8,8 +9,9 @@ import type { Batch } from '../store/store.ts'
 export class CommitLog {
   readonly #byRun = new Map<string, Batch[]>()
 
-  /** Bytes are copied: a writer may use its buffers again. */
+  /** Bytes are copied: a writer may use its buffers again. Throws `invalid_argument` for what no store would have committed. */
   add(runId: string, batch: Batch): void {
+    checkBatch(batch)
     const batches = this.#byRun.get(runId) ?? []
     this.#byRun.set(runId, batches)
     batches.push(copied(batch))
@@ -21,6 +23,7 @@ export class CommitLog {
 
   /** A store as it was `commits` ago; from before the first, an empty one. */
   before(runId: string, commits: number): MemoryRunStore {
+    if (typeof commits !== 'number') throw new StepwellError('invalid_argument', 'commits is how many of them ago')
     const store = createMemoryShelf().open(runId)
     const batches = this.#byRun.get(runId) ?? []
     for (const batch of batches.slice(0, Math.max(0, batches.length - commits))) {

@@ -4,7 +4,9 @@
 
 import type { CancelOptions } from '../client.ts'
 import { canonicalBytes } from '../codec.ts'
-import type { AnyWorkflow, WorkflowInput } from '../define.ts'
+import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
+import { isStepwellError, StepwellError } from '../errors.ts'
+import { given, givenFunction } from '../given.ts'
 import { hex } from '../hash.ts'
 import { type Limits, limits as limitsOf } from '../limits.ts'
 import { createMemoryShelf } from '../store/memory.ts'
@@ -79,12 +81,20 @@ const MAX_SMALLER = 200
  * run is started, as a caller does who got no answer).
  *
  * Rejects at the first schedule after which something does not hold, fewest strikes and earliest first, with the smallest such schedule,
- * the lines of the calls that it is about, and the seed that repeats it (`only`).
+ * the lines of the calls that it is about, and the seed that repeats it (`only`). Rejects with `invalid_argument` for options that are none.
  */
 export async function exploreCrashes<D extends AnyWorkflow, O = undefined>(
-  workflow: D, input: WorkflowInput<D> | ((store: RunStore) => MaybePromise<WorkflowInput<D>>), options: ExploreOptions<D, O> = {},
+  workflow: D, input: WorkflowInput<D> | ((store: RunStore) => MaybePromise<WorkflowInput<D>>), how?: ExploreOptions<D, O>,
 ): Promise<ExploreCounts> {
+  registry([workflow])
+  const options: ExploreOptions<D, O> = given(how)
+  for (const hook of ['open', 'quiesce', 'outside', 'check', 'result'] as const) givenFunction(options[hook], hook)
+  for (const number of ['cancelAt', 'deadMs', 'maxPairs'] as const) {
+    if (options[number] !== undefined && !(typeof options[number] === 'number' && options[number] >= 0)) throw new StepwellError('invalid_argument', `${number} is a number from 0`)
+  }
+  if (options.only !== undefined) parseSchedule(options.only)
   const { services } = options
+  if (typeof services !== 'function') given(services as object | undefined, 'services')
   const init: TrialInit = {
     workflow, input,
     open: options.open ?? ((id) => createMemoryShelf().open(id)),
@@ -95,7 +105,7 @@ export async function exploreCrashes<D extends AnyWorkflow, O = undefined>(
       : () => (services ?? {}) as object,
     check: options.check as TrialInit['check'],
     cancelAt: options.cancelAt,
-    cancelOptions: options.cancelOptions ?? {},
+    cancelOptions: given(options.cancelOptions, 'cancelOptions'),
     limits: limitsOf(options.limits),
     takesEpoch: options.takesEpoch ?? true,
     stepsUseHostTime: options.stepsUseHostTime ?? true,
@@ -147,6 +157,8 @@ class Exploration<D extends AnyWorkflow> {
   async #explore(schedule: Schedule): Promise<Trial> {
     const trial = new Trial(this.#init, schedule)
     const failure = await this.#try(trial)
+    // A start that is refused is no find of the explorer's.
+    if (trial.commits === 0 && isStepwellError(failure) && failure.kind !== 'integrity') throw failure
     if (failure !== undefined) throw await this.#smallest(schedule, trial, failure)
     this.#passed.add(trial.seed)
     this.#counts.schedules++

@@ -2,9 +2,11 @@
 // with it holds for every store, because the engine sees nothing else of the world than the port.
 
 import { StepwellError } from '../errors.ts'
+import { givenFunction, needed } from '../given.ts'
 import type { CommitLog } from './commit-log.ts'
 import {
   type Batch,
+  checkStore,
   type CommitAnswer,
   isPromise,
   type MaybePromise,
@@ -66,7 +68,11 @@ export class FaultStore implements RunStore {
   #isDead = false
   #hung = 0
 
+  /** Throws `invalid_argument` for what is no store, or no plan. */
   constructor(inner: RunStore, plan: FaultPlan) {
+    checkStore(inner)
+    needed(plan, 'the plan of faults')
+    for (const hook of ['fault', 'committed', 'crashed'] as const) givenFunction(plan[hook], hook)
     this.runId = inner.runId
     this.#inner = inner
     this.#plan = plan

@@ -1,13 +1,14 @@
 // The test host as a user has it: runs workflows on the real engine in virtual time, with fakes, mocks and faults, in any runtime.
 
 import type { StartOptions } from '../client.ts'
-import type { AnyWorkflow, WorkflowInput } from '../define.ts'
+import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
 import { type Duration, toMs } from '../duration.ts'
 import type { OnEnd } from '../engine/notice.ts'
 import { type Redact, StepwellError } from '../errors.ts'
+import { given, givenFunction, needed } from '../given.ts'
 import { hashParts } from '../hash.ts'
 import type { HostName, LogRecord } from '../host.ts'
-import type { Limits } from '../limits.ts'
+import { limits, type Limits } from '../limits.ts'
 import { createMemoryShelf } from '../store/memory.ts'
 import type { MaybePromise, RunStore } from '../store/store.ts'
 import type { FakeServices } from './fake-services.ts'
@@ -63,6 +64,10 @@ const MAX_ROUNDS = 100_000
  * Throws `invalid_argument` for options that are none.
  */
 export function testHost<const W extends AnyWorkflow>(init: TestHostInit<W>): TestKit<W> {
+  registry(needed(init, 'the options of a test host').workflows)
+  for (const hook of ['open', 'redact', 'onEnd', 'log', 'quiesce'] as const) givenFunction(init[hook], hook)
+  for (const group of ['services', 'mocks', 'faults'] as const) given(init[group] as object | undefined, group)
+  limits(init.limits)
   return new TestKit(init)
 }
 
@@ -108,9 +113,9 @@ export class TestKit<W extends AnyWorkflow> {
   }
 
   /** Starts a run and lets happen what needs no time. Rejects as every client's `start` does. */
-  async start<const D extends W>(workflow: D, input: WorkflowInput<D>, options: StartOptions = {}): Promise<TestRun<D>> {
-    if (!this.#init.workflows.includes(workflow)) throw new StepwellError('not_registered', `workflow ${workflow.name} is not one of this test host's`)
-    const { id, created } = await this.#started(workflow, input, options)
+  async start<const D extends W>(workflow: D, input: WorkflowInput<D>, options?: StartOptions): Promise<TestRun<D>> {
+    if (!this.#init.workflows.includes(workflow)) throw new StepwellError('not_registered', 'this workflow is not one of this test host\'s: give its definition, and list it in `workflows`')
+    const { id, created } = await this.#started(workflow, input, given(options))
     const known = this.#runs.get(id)
     if (known !== undefined) return known as TestRun<AnyWorkflow> as TestRun<D>
     const run: TestRun<D> = new TestRun({
@@ -164,7 +169,8 @@ export class TestKit<W extends AnyWorkflow> {
 
   /** As `advance`, to a time. A time that has passed is no move. */
   async advanceTo(time: number | Date): Promise<void> {
-    const until = Number(time)
+    const until = typeof time === 'number' || time instanceof Date ? Number(time) : Number.NaN
+    if (Number.isNaN(until)) throw new StepwellError('invalid_argument', 'a time is ms since 1970, or a Date')
     await this.still()
     for (let round = 0; this.host.fireNext(until); round++) {
       if (round > MAX_ROUNDS) throw new StepwellError('internal', 'time does not get there: timers fire without end')

@@ -1,7 +1,8 @@
 // Answers in place of a call's own function, by the name of the call or by its full key; and calls whose answers never come.
 
 import { StepwellError } from '../errors.ts'
-import type { FunctionCall, Role } from './watch.ts'
+import { given, needed } from '../given.ts'
+import { type FunctionCall, type Role, allRoles } from './watch.ts'
 
 /**
  * What a call gives instead of running its function: a function of the call (its answer may be a promise, and it may throw), an error
@@ -31,11 +32,19 @@ export class MockTable {
   readonly #unused: Set<string>
 
   constructor(mocks: Mocks, timeouts: ForcedTimeouts) {
+    needed(mocks, 'mocks')
+    for (const role of Object.keys(mocks)) {
+      if (!allRoles.includes(role as Role)) throw new StepwellError('invalid_argument', `mocks: there is no kind of call ${JSON.stringify(role)}: ${allRoles.join(', ')} are`)
+      given(mocks[role as Role], `mocks.${role}`)
+    }
+    if (!Array.isArray(timeouts)) needed(timeouts, 'timeouts')
     this.#mocks = new Map(Object.entries(mocks).flatMap(([role, byName]) => Object.entries(byName ?? {}).map(([name, mock]) => [`${role} ${name}`, mock] as const)))
     this.#timeouts = new Map(Array.isArray(timeouts)
       ? (timeouts as readonly string[]).map((name) => [name, {}] as const)
       : Object.entries(timeouts as Readonly<Record<string, ForcedTimeout>>))
-    for (const [name, { attempts = 1 }] of this.#timeouts) {
+    for (const [name, forced] of this.#timeouts) {
+      const { attempts = 1 } = needed(forced, `timeouts.${String(name)}`)
+      if (typeof name !== 'string') throw new StepwellError('invalid_argument', 'timeouts are names of calls')
       if (!(attempts >= 1)) throw new StepwellError('invalid_argument', `timeouts: ${name}: attempts is a number from 1`)
     }
     this.#unused = new Set([...[...this.#mocks.keys()].map((name) => `mock of ${name}`), ...[...this.#timeouts.keys()].map((name) => `timeout of ${name}`)])

@@ -22,6 +22,7 @@ export function printSchedule(schedule: Schedule): string {
 
 /** Throws `invalid_argument` for what is no printed schedule. */
 export function parseSchedule(seed: string): Schedule {
+  if (typeof seed !== 'string') throw new StepwellError('invalid_argument', 'a schedule is a text such as "after:3 quiet:12"')
   return seed.split(/\s+/).filter((word) => word !== '').map((word) => {
     const [, when, nth] = /^(before|after|lost|quiet):([1-9]\d*)$/.exec(word) ?? []
     if (when === undefined) throw new StepwellError('invalid_argument', `${JSON.stringify(word)} is no strike of a schedule: write before:3, after:3, lost:3 or quiet:3`)

@@ -1,6 +1,7 @@
 // The contract of the store port as tests that any runner can run (docs/store.md). Every rule is tried twice: with one run in
 // the store, and beside other runs whose ids begin like its own, which must come out of it unchanged.
 
+import { neededFunction } from '../given.ts'
 import type { MaybePromise } from '../store/store.ts'
 import { equal } from './assert.ts'
 import { commitCases } from './store-cases-commit.ts'
@@ -47,12 +48,16 @@ function scene(harness: StoreHarness, others: readonly string[]): Scene {
 /** A case makes some hundreds of commits at most; a machine that is busy may take seconds for them. */
 const timeoutMs = 60_000
 
-/** Binds the suite to a runner: `bindStoreContract(describe, it, () => harness)`, with a fresh harness for every case. */
+/**
+ * Binds the suite to a runner: `bindStoreContract(describe, it, () => harness)`, with a fresh harness for every case. Throws
+ * `invalid_argument` for what is no function.
+ */
 export function bindStoreContract(
   describe: (name: string, body: () => void) => unknown,
   it: (name: string, body: () => Promise<void>, timeoutMs: number) => unknown,
   harness: () => MaybePromise<StoreHarness>,
 ): void {
+  for (const [name, each] of Object.entries({ describe, it, harness })) neededFunction(each, name)
   describe('the store contract', () => {
     for (const { id, title, run } of storeContract) {
       it(`${id}: ${title}`, async () => {

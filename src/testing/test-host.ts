@@ -1,5 +1,7 @@
 // A host with a virtual clock and seeded randomness: a sleep of 30 days takes no time, and every run of a test is the same.
 
+import { StepwellError } from '../errors.ts'
+import { given, givenFunction, neededFunction } from '../given.ts'
 import { hashParts } from '../hash.ts'
 import type { Host, HostName, HostTimer, LogRecord } from '../host.ts'
 import { createQuiesce } from './quiesce.ts'
@@ -17,6 +19,8 @@ export interface TestHostOptions {
   /** Told of each call that a workflow function makes, while it makes it. */
   readonly called?: (kind: string, key: string) => void
 }
+
+const names: readonly unknown[] = ['edge', 'browser', 'test'] satisfies readonly HostName[]
 
 interface Timer {
   readonly at: number
@@ -36,7 +40,14 @@ export class TestHost implements Host {
   #log: ((record: LogRecord) => void) | undefined
   #called: ((kind: string, key: string) => void) | undefined
 
-  constructor(options: TestHostOptions = {}) {
+  /** Throws `invalid_argument` for options that are none. */
+  constructor(init?: TestHostOptions) {
+    const options: TestHostOptions = given(init)
+    for (const hook of ['quiesce', 'log', 'called'] as const) givenFunction(options[hook], hook)
+    for (const number of ['startAt', 'seed'] as const) {
+      if (options[number] !== undefined && !Number.isFinite(options[number])) throw new StepwellError('invalid_argument', `${number} is a number`)
+    }
+    if (options.name !== undefined && !names.includes(options.name)) throw new StepwellError('invalid_argument', `the name of a host is one of ${names.join(', ')}`)
     this.name = options.name ?? 'test'
     this.#quiesce = options.quiesce ?? createQuiesce()
     this.#called = options.called
@@ -50,6 +61,7 @@ export class TestHost implements Host {
   }
 
   random(bytes: number): Uint8Array {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new StepwellError('invalid_argument', 'bytes is a whole number from 0')
     const out = new Uint8Array(bytes)
     for (let at = 0; at < bytes; at += 32) {
       out.set(hashParts('stepwell.test', this.#seed, this.#draws++).subarray(0, Math.min(32, bytes - at)), at)
@@ -62,6 +74,8 @@ export class TestHost implements Host {
   }
 
   timer(ms: number, run: () => void): HostTimer {
+    if (typeof ms !== 'number' || Number.isNaN(ms)) throw new StepwellError('invalid_argument', 'a timer takes its milliseconds as a number')
+    neededFunction(run, 'what a timer runs')
     const timer: Timer = { at: this.#now + Math.max(0, ms), order: this.#order++, run }
     this.#timers.push(timer)
     return { cancel: () => { this.#timers = this.#timers.filter((other) => other !== timer) } }
@@ -83,12 +97,14 @@ export class TestHost implements Host {
 
   /** Moves the clock forward and runs what is due, in order of time, then of arming. Never backward. */
   advanceTo(time: number): void {
+    checkTime(time)
     while (this.fireNext(time)) { /* one after the other */ }
     if (time > this.#now) this.#now = time
   }
 
   /** Runs the one timer that is due next, at its time, unless that is after `until`; whether there was one. */
   fireNext(until: number = Infinity): boolean {
+    checkTime(until)
     let next: Timer | undefined
     for (const timer of this.#timers) {
       if (timer.at <= until && (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order))) next = timer
@@ -101,6 +117,7 @@ export class TestHost implements Host {
   }
 
   advance(ms: number): void {
+    checkTime(ms)
     this.advanceTo(this.#now + ms)
   }
 
@@ -111,6 +128,11 @@ export class TestHost implements Host {
 
   /** A wall clock that jumps, also backward: timers stay where they are. */
   jump(ms: number): void {
+    checkTime(ms)
     this.#now += ms
   }
+}
+
+function checkTime(time: unknown): void {
+  if (typeof time !== 'number' || Number.isNaN(time)) throw new StepwellError('invalid_argument', 'a time is a number of ms')
 }

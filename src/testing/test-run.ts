@@ -5,6 +5,7 @@ import { canonicalBytes } from '../codec.ts'
 import type { AnyWorkflow, WorkflowOutput } from '../define.ts'
 import type { DriveEnd } from '../engine/drive.ts'
 import { StepwellError } from '../errors.ts'
+import { given, needed } from '../given.ts'
 import { hex } from '../hash.ts'
 import type { HostTimer } from '../host.ts'
 import { exportRun } from '../journal/export.ts'
@@ -199,8 +200,9 @@ export class TestRun<D extends AnyWorkflow> {
     throw new Error(`run ${this.id} is ${status} and waits for ${waits === '' ? 'a message' : waits}: no time brings that${(await this.journal()).text}`)
   }
 
-  /** Throws one error that says all that is otherwise, with the journal. Moves no time. */
+  /** Throws one error that says all that is otherwise, with the journal; `invalid_argument` for what is no expectation. Moves no time. */
   async expect(expected: Expected): Promise<void> {
+    checkExpected(expected)
     const [found, journal] = [await this.summary(), await this.journal()]
     const wrong: string[] = []
     const compare = (what: string, actual: unknown, wanted: unknown): void => {
@@ -240,7 +242,8 @@ export class TestRun<D extends AnyWorkflow> {
   }
 
   /** Durable when it resolves, and everything has happened that follows without time. */
-  async cancel({ reason, undo }: CancelOptions = {}): Promise<void> {
+  async cancel(options?: CancelOptions): Promise<void> {
+    const { reason, undo }: CancelOptions = given(options)
     await this.#process.runs.cancel(this.id, reason, undo === undefined ? {} : { undo })
     this.wake()
     await this.#init.still()
@@ -254,22 +257,23 @@ export class TestRun<D extends AnyWorkflow> {
     return this.#control({ kind: 'resume' })
   }
 
-  restart(options: RestartOptions = {}): Promise<ControlOutcome> {
-    return this.#control({ kind: 'restart', ...options })
+  async restart(options?: RestartOptions): Promise<ControlOutcome> {
+    return this.#control({ ...given(options), kind: 'restart' })
   }
 
-  retry(options: { readonly id?: string } = {}): Promise<ControlOutcome> {
-    return this.#control({ kind: 'retry', ...options })
+  async retry(options?: { readonly id?: string }): Promise<ControlOutcome> {
+    return this.#control({ ...given(options), kind: 'retry' })
   }
 
   /** Decides about an ambiguous effect, by its name, its key, or the number of its intent. */
   async resolve(effect: string | number, resolution: Resolution): Promise<ControlOutcome> {
-    return this.#control({ kind: 'resolve', seq: typeof effect === 'number' ? effect : await this.#intentOf(effect), ...resolution })
+    if (typeof effect !== 'string' && typeof effect !== 'number') throw new StepwellError('invalid_argument', 'an effect is named by its name, its key, or the number of its intent')
+    return this.#control({ ...needed(resolution, 'the decision'), kind: 'resolve', seq: typeof effect === 'number' ? effect : await this.#intentOf(effect) })
   }
 
   async #intentOf(name: string): Promise<number> {
     const journal = await this.journal()
-    const { key } = journal.call(name)
+    const key = journal.has(name) ? journal.call(name).key : undefined
     const intent = journal.entries.findLast((entry) => entry.kind === 'effect_intended' && entry.key === key)
     if (intent === undefined) throw new StepwellError('nothing_to_resolve', `"${name}" was never intended`)
     return intent.seq
@@ -303,6 +307,24 @@ export class TestRun<D extends AnyWorkflow> {
     if (blocked !== undefined && said.length > 0) said.push(`run ${this.id} is blocked by ${blocked.code}: ${blocked.message}${sayWhere(blocked, this.watch)}`)
     if (said.length > 0) throw new Error(`${this.#init.workflow.name}: ${said.join('\n  ')}`)
     this.#guardedAt = seq
+  }
+}
+
+/** By field: what an expectation may be. */
+const shapes: { readonly [field in keyof Required<Expected>]: 'any' | 'text' | 'list' | 'object' } = {
+  status: 'text', output: 'any', error: 'text', completed: 'list', failed: 'list', never: 'list', attempts: 'object', outcomes: 'object', decisions: 'object',
+  undone: 'list', waitingFor: 'list',
+}
+
+function checkExpected(expected: Expected): void {
+  for (const [field, value] of Object.entries(needed(expected, 'what is expected'))) {
+    const shape = (shapes as Readonly<Record<string, string>>)[field]
+    if (shape === undefined) throw new StepwellError('invalid_argument', `there is nothing to expect of ${JSON.stringify(field)}: ${Object.keys(shapes).join(', ')}`)
+    if (value === undefined || shape === 'any') continue
+    if (shape === 'object') needed(value as object, field)
+    else if (shape === 'text' ? typeof value !== 'string' : !Array.isArray(value) || value.some((each) => typeof each !== 'string')) {
+      throw new StepwellError('invalid_argument', `expect: ${field} is a ${shape === 'text' ? 'string' : 'list of strings'}`)
+    }
   }
 }
 

@@ -19,7 +19,9 @@ export interface AskedCall {
 }
 
 /** Which function of a call it is. A new kind of call needs no more here than its word. */
-export type Role = 'step' | 'effect' | 'once' | 'probe' | 'undo'
+export type Role = (typeof allRoles)[number]
+
+export const allRoles = ['step', 'effect', 'once', 'probe', 'undo'] as const
 
 /** Of the call object that every such function gets, what the kit needs. */
 export interface FunctionCall {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { type Fetch, isStepwellError, remote, type RemoteOptions } from '../../src/client/remote.ts'
 import { type StepwellError, workflow } from '../../src/index.ts'
@@ -127,17 +127,91 @@ describe('retries', () => {
   })
 })
 
+/** A host on a virtual clock, on which each answer takes its time; and when it was asked for how long. */
+function timed(answer: (nth: number, waitMs: number) => { readonly ms: number; readonly json: unknown }) {
+  const asked: { readonly at: number; readonly waitMs: number }[] = []
+  const fetch: Fetch = async (url, { signal }) => {
+    const waitMs = Number(new URL(url).searchParams.get('wait')) * 1000
+    asked.push({ at: performance.now() - start, waitMs })
+    if (asked.length > 1000) throw new Error('it spins')
+    const { ms, json } = answer(asked.length, waitMs)
+    if (ms > 0) {
+      await new Promise<void>((resolve, reject) => {
+        setTimeout(resolve, ms)
+        signal?.addEventListener('abort', () => reject(signal.reason as Error))
+      })
+    }
+    return { status: 202, body: null, text: async () => JSON.stringify(json) }
+  }
+  const start = performance.now()
+  return { run: remote<typeof workflows>({ url: 'https://host.example', fetch }).get('add', 'x'), asked }
+}
+
 describe('result', () => {
+  beforeEach(() => { vi.useFakeTimers() })
+  afterEach(() => { vi.useRealTimers() })
+  const running = { status: 'running' }
+
   test('asks again until the run has ended', async () => {
-    const { client, asked } = scripted([{ status: 202, json: { status: 'running' } }, { status: 202, json: { status: 'waiting' } }, { json: { status: 'completed', output: 7 } }])
-    expect(await client.get('add', 'x').result()).toBe(7)
-    expect(asked).toHaveLength(3)
+    const { run, asked } = timed((nth, ms) => nth < 3 ? { ms, json: running } : { ms: 5, json: { status: 'completed', output: 7 } })
+    const end = run.result()
+    await vi.runAllTimersAsync()
+    expect(await end).toBe(7)
+    expect(asked).toEqual([{ at: 0, waitMs: 30_000 }, { at: 30_000, waitMs: 30_000 }, { at: 60_000, waitMs: 30_000 }])
   })
 
-  test('waits no longer than its timeout', async () => {
-    const { client, asked } = scripted([{ status: 202, json: { status: 'waiting' } }])
-    expect(await error(client.get('add', 'x').result({ timeout: '70 seconds' }))).toMatchObject({ code: 'wait_timeout', details: { status: 'waiting' } })
-    expect(asked.map((each) => new URL(each.url).searchParams.get('wait'))).toEqual(['30', '30', '10'])
+  test('waits no longer than its timeout, and no shorter', async () => {
+    const { run, asked } = timed((_, ms) => ({ ms, json: { status: 'waiting' } }))
+    const end = error(run.result({ timeout: '70 seconds' }))
+    await vi.runAllTimersAsync()
+    expect(await end).toMatchObject({ code: 'wait_timeout', details: { status: 'waiting' } })
+    expect(asked.map(({ waitMs }) => waitMs)).toEqual([30_000, 30_000, 10_000])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('asks ever more rarely when something on the way answers at once, and gives up no earlier for it', async () => {
+    const { run, asked } = timed(() => ({ ms: 0, json: running }))
+    let end: unknown
+    void run.result({ timeout: '60 seconds' }).catch((thrown: unknown) => { end = thrown })
+    await vi.advanceTimersByTimeAsync(59_999)
+    expect(end).toBe(undefined)
+    expect(asked.map(({ at }) => at)).toEqual([0, 250, 750, 1750, 3750, 7750, 15_750, 25_750, 35_750, 45_750, 55_750])
+    await vi.advanceTimersByTimeAsync(1)
+    expect(end).toMatchObject({ code: 'wait_timeout' })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('asks at once again when the answer took its time, also a shorter one than was asked for', async () => {
+    const { run, asked } = timed((nth) => nth < 4 ? { ms: [0, 0, 9_000][nth - 1]!, json: running } : { ms: 0, json: nth < 5 ? running : { status: 'completed', output: 7 } })
+    const end = run.result()
+    await vi.runAllTimersAsync()
+    expect(await end).toBe(7)
+    expect(asked.map(({ at }) => at)).toEqual([0, 250, 750, 9750, 10_000])
+  })
+
+  test('a pause ends at once when the wait is aborted, and nothing is left of it', async () => {
+    const controller = new AbortController()
+    const { run, asked } = timed(() => ({ ms: 0, json: running }))
+    const end = run.result({ abortSignal: controller.signal })
+    const thrown = expect(end).rejects.toThrow('enough')
+    await vi.advanceTimersByTimeAsync(20_000)
+    expect(vi.getTimerCount()).toBe(1)
+    controller.abort(new Error('enough'))
+    await thrown
+    expect(vi.getTimerCount()).toBe(0)
+    expect(asked).toHaveLength(7)
+  })
+
+  test('the pause before a repeat of what did not arrive ends at once too', async () => {
+    const controller = new AbortController()
+    let sent = 0
+    const client = remote<typeof workflows>({ url: '', fetch: async () => { sent++; throw new TypeError('no route') }, retry: { delayMs: 60_000 } })
+    const thrown = expect(client.get('add', 'x').result({ abortSignal: controller.signal })).rejects.toThrow('enough')
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(vi.getTimerCount()).toBe(1)
+    controller.abort(new Error('enough'))
+    await thrown
+    expect([sent, vi.getTimerCount()]).toEqual([1, 0])
   })
 
   test('throws the run\'s error', async () => {

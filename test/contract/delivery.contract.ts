@@ -241,22 +241,37 @@ export interface DeliveryFinding {
 }
 
 /**
- * Runs one program live and again from prefixes of its journal (all of them, or every `stride`-th). Throws with the program when
- * anything differs. Answers how much was exercised, so that a caller can refuse an empty test.
+ * Runs one program live and again from every prefix of its journal. Throws with the program when anything differs. Answers how much was
+ * exercised, so that a caller can refuse an empty test.
  */
-export async function checkProgram(harness: DeliveryHarness, program: Program, seed: number, stride = 1): Promise<{ entries: number; replays: number }> {
+export async function checkProgram(harness: DeliveryHarness, program: Program, seed: number): Promise<{ entries: number; replays: number }> {
+  const live = await observe(harness, program, seed)
+  if (live.end !== 'completed') throw new Error(`seed ${seed}, live: ${live.end}\nprogram: ${JSON.stringify(program)}`)
+  const { replays } = await checkPrefixes(harness, program, seed, live)
+  return { entries: live.journal.entries.length, replays }
+}
+
+/** What is known of a run that was observed live, here or elsewhere. */
+export type Lived = Pick<Observed, 'journal' | 'trace' | 'output' | 'executed' | 'traceAt'>
+
+/**
+ * Replays a journal: the whole of it, and goes on from every prefix; what that has become is replayed too. Throws with the program when
+ * anything differs from what was seen live. Answers the run that went on from the prefix in the middle, if there is one.
+ */
+export async function checkPrefixes(harness: DeliveryHarness, program: Program, seed: number, live: Lived): Promise<{ replays: number; middle: Lived | undefined }> {
   const problem = (where: string): never => {
     throw new Error(`delivery differs: seed ${seed}, ${where}\nprogram: ${JSON.stringify(program)}`)
   }
-  const live = await observe(harness, program, seed)
-  if (live.end !== 'completed') problem(`live: ${live.end}`)
   const { entries } = live.journal
   const whole = await observe(harness, program, seed, prefix(live.journal, entries.length - 1), true)
   if (whole.end !== 'completed') problem(`replay of everything: ${whole.end}`)
   if (whole.output !== live.output) problem(`replay of everything: output\n${whole.output}\n${live.output}`)
   if (JSON.stringify(whole.trace) !== JSON.stringify(live.trace)) problem(`replay of everything: trace\n${firstDifference(whole.trace, live.trace)}`)
+  const outcomes = outcomesIn(entries)
+  if (whole.executed > live.executed - outcomes) problem(`replay of everything: ${whole.executed} steps ran, and ${outcomes} of ${live.executed} have outcomes`)
   let replays = 1
-  for (let k = 1; k < entries.length - 1; k += stride) {
+  let middle: Lived | undefined
+  for (let k = 1; k < entries.length - 1; k++) {
     const again = await observe(harness, program, seed, prefix(live.journal, k))
     if (again.end !== 'completed') problem(`from ${k}: ${again.end}`)
     for (let i = 0; i < k; i++) {
@@ -274,8 +289,13 @@ export async function checkProgram(harness: DeliveryHarness, program: Program, s
       problem(`from ${k}, then replayed: trace\n${firstDifference(replayed.trace, again.trace)}`)
     }
     replays += 2
+    if (k === entries.length >> 1) middle = { ...again, executed: outcomesIn(entries.slice(0, k)) + again.executed }
   }
-  return { entries: entries.length, replays }
+  return { replays, middle }
+}
+
+function outcomesIn(entries: readonly StoredEntry[]): number {
+  return entries.filter(({ bytes }) => ['step_completed', 'step_failed'].includes(claim(bytes).kind ?? '')).length
 }
 
 function firstDifference(a: readonly string[], b: readonly string[]): string {

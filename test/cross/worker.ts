@@ -1,11 +1,17 @@
 import { createHost } from '../../worker/host.ts'
+import type { Program } from '../contract/delivery.contract.ts'
 import { runtime, type Travelling } from './journals.ts'
 
 export default {
   async fetch(request: Request): Promise<Response> {
     const { live, replay } = runtime(createHost().quiesce)
-    const url = new URL(request.url)
-    if (url.pathname === '/live') return Response.json(await live(Number(url.searchParams.get('seed')), Number(url.searchParams.get('size'))))
-    return Response.json(await replay(await request.json() as Travelling))
+    const body: unknown = await request.json()
+    try {
+      if (new URL(request.url).pathname === '/replay') return Response.json(await replay(body as Travelling))
+      const { program, seed } = body as { readonly program: Program; readonly seed: number }
+      return Response.json(await live(program, seed))
+    } catch (error) {
+      return new Response((error as Error).message, { status: 500 })
+    }
   },
 }

@@ -27,10 +27,10 @@ describe('G8: deliveries are the same on every replay (Node, memory)', () => {
     test(`G8: ${PROGRAMS} random programs from seed ${FIRST_SEED}, ${where}`, async () => {
       let entries = 0
       for (let seed = FIRST_SEED; seed < FIRST_SEED + PROGRAMS; seed++) {
-        entries += (await checkProgram(pair, randomProgram(seed, 4 + (seed % 20)), seed, 1 + (seed % 3))).entries
+        entries += (await checkProgram(pair, randomProgram(seed, 4 + (seed % 20)), seed)).entries
       }
       expect(entries).toBeGreaterThan(PROGRAMS * 4)
-    }, 60_000 + PROGRAMS * 200)
+    }, 180_000 + PROGRAMS * 500)
   }
   for (const seed of [199]) {
     test(`G8: seed ${seed}, which once failed`, async () => {

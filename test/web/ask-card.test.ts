@@ -2,9 +2,10 @@
 
 import { page } from 'vitest/browser'
 import { afterEach, expect, test } from 'vitest'
-import type { RunSummary } from '../../src/index.ts'
+import { permanent, type RunSummary, workflow } from '../../src/index.ts'
 import type { RunState } from '../../examples/page/feed.ts'
 import { type Control, RunCard } from '../../examples/page/run-card.ts'
+import { any, freshName, open, until } from './support.ts'
 
 const base = {
   id: 'o-1', workflow: 'order', version: 1, generation: 1, authority: { host: 'browser', epoch: 1 }, createdAt: Date.now() - 60_000, updatedAt: Date.now(),
@@ -64,6 +65,71 @@ test('what it gave is JSON, and what is refused is said; what was typed stays wh
   expect(it.asked).toEqual([{ seq: 7, resolution: { decision: 'happened', value: { chargeId: 'ch_1' } } }])
   it.card.update(stateOf({ ...base, status: 'running' }))
   expect(page.getByRole('region', { name: /Did/ }).query()).toBe(null)
+})
+
+const undoing: RunSummary = { ...base, status: 'blocked', blocked: {
+  code: 'undo_failed', message: 'the undo of "charge" failed', curable: false, tries: 1,
+  details: { seq: 4, key: 'charge', attempts: 3, why: 'the bank is closed', undone: ['ship'], left: ['charge', 'reserve'] },
+} }
+
+test.each([
+  ['Try again', 'rerun'], ['Taken back by hand', 'happened'], ['Skip', 'skip'],
+] as const)('an undo that failed: what is known, and the decision "%s"', async (name, decision) => {
+  const it = show(undoing)
+  const ask = page.getByRole('region', { name: '“Refund the charge” did not work' })
+  await expect.element(ask).toBeVisible()
+  const facts = [...ask.element().querySelectorAll('dt')].map((term) => [term.textContent, term.nextElementSibling?.textContent])
+  expect(facts).toEqual([['Key', 'charge'], ['Attempts', '3'], ['Why', 'the bank is closed'], ['Taken back', 'Ship'], ['Still to do', 'Reserve the items']])
+  expect([...ask.element().querySelectorAll('button')].map(({ textContent }) => textContent)).toEqual(['Try again', 'Taken back by hand', 'Skip'])
+  // It says all that the notice of a blocked run would.
+  expect(it.card.element.querySelector('.notice')).toBe(null)
+  await page.getByRole('button', { name }).click()
+  expect(it.asked).toEqual([{ seq: 4, resolution: { decision } }])
+  await expect.element(page.getByRole('button', { name })).toBeDisabled()
+})
+
+test('an undo that was tried again and failed again is asked about again; a refusal is said', async () => {
+  const it = show(undoing)
+  it.fail = new Error('the edge cannot be reached')
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await expect.poll(() => it.card.element.querySelector('.ask-problem:not([hidden])')?.textContent).toBe('the edge cannot be reached')
+  it.fail = undefined
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await expect.element(page.getByRole('button', { name: 'Try again' })).toBeDisabled()
+  // Read again before anything has come of it: it was asked for.
+  it.card.update(stateOf({ ...undoing, updatedAt: 5 }))
+  await expect.element(page.getByRole('button', { name: 'Try again' })).toBeDisabled()
+  it.card.update(stateOf({ ...undoing, counts: { entries: 5, messages: 0 } }))
+  await expect.element(page.getByRole('button', { name: 'Try again' })).toBeEnabled()
+  expect(it.asked).toHaveLength(2)
+})
+
+test('an undo that really failed is shown, tried again on the page, and the run ends', async () => {
+  let isClosed = true
+  const flow = workflow({ name: 'order', input: any<typeof base.input>() }, async (ctx) => {
+    await ctx.effect('charge', () => 'ch_1', {
+      kind: 'money', input: 1, onAmbiguous: 'ask', retry: { limit: 0 },
+      undo: () => { if (isClosed) throw permanent(new Error('the bank is closed')) },
+    })
+    return ctx.fail('sold out')
+  })
+  const well = await open({ name: freshName(), workflows: [flow] })
+  const run = await well.start(flow, base.input)
+  await until(async () => (await run.status()).status === 'blocked')
+  const card = new RunCard(stateOf(await run.status()), {
+    setOpen: () => {}, cancel: async () => {},
+    control: async (_, what) => { if (typeof what === 'object') await run.resolve(what.seq, what.resolution) },
+  })
+  document.body.append(card.element)
+  card.update(stateOf(await run.status()))
+  const ask = page.getByRole('region', { name: '“Refund the charge” did not work' })
+  await expect.element(ask).toBeVisible()
+  expect(ask.element().textContent).toContain('the bank is closed')
+  isClosed = false
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await expect(run.result()).rejects.toMatchObject({ code: 'failed' })
+  card.update(stateOf(await run.status()))
+  expect(ask.query()).toBe(null)
 })
 
 test.each([

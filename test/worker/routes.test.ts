@@ -182,17 +182,30 @@ test('our media type carries every value, by content-type in and by accept out',
 test('as plain JSON, what JSON can\'t say is shown as the nearest, and named', async () => {
   const input = {
     at: new Date(5), map: new Map<unknown, unknown>([['k', 1n]]), set: new Set([new Date(NaN)]), bytes: new Uint8Array([1, 2, 3]), none: undefined, nan: NaN,
-    minus: [-0], error: new TypeError('bad'), plain: { text: 'x', n: 1.5, list: [null, true] },
+    minus: [-0, undefined], error: new TypeError('bad'), plain: { text: 'x', n: 1.5, list: [null, true] },
   }
   const { body: { id } } = await post('/v1/workflows/echo/runs?wait=20', JSON.stringify(toWire({ input })), { 'content-type': WIRE })
   const { body } = await send('GET', `/v1/runs/${String(id)}/result`, { headers: { accept: 'application/json' } })
   expect(body['output']).toEqual({
-    at: '1970-01-01T00:00:00.005Z', map: [['k', '1']], set: [null], bytes: 'AQID', nan: null, minus: [0], error: { name: 'TypeError', message: 'bad' },
+    at: '1970-01-01T00:00:00.005Z', map: [['k', '1']], set: [null], bytes: 'AQID', nan: null, minus: [0, null], error: { name: 'TypeError', message: 'bad' },
     plain: { text: 'x', n: 1.5, list: [null, true] },
   })
   expect(body['approximated']).toEqual([
-    'output.at', 'output.map<value 0>', 'output.map', 'output.set<item 0>', 'output.set', 'output.bytes', 'output.none', 'output.nan', 'output.minus[0]', 'output.error',
+    'output.at', 'output.map<value 0>', 'output.map', 'output.set<item 0>', 'output.set', 'output.bytes', 'output.nan', 'output.minus[0]', 'output.minus[1]', 'output.error',
   ])
+})
+
+test('as plain JSON, a field that is undefined is left out and not named: whoever reads it finds what it was', async () => {
+  const input = { none: undefined, list: [{ none: undefined, n: 1 }] }
+  const { body } = await post('/v1/workflows/echo/runs?wait=20', JSON.stringify(toWire({ input })), { 'content-type': WIRE, accept: 'application/json' })
+  expect(body['output']).toEqual({ list: [{ n: 1 }] })
+  expect(body['output']).not.toHaveProperty('none')
+  expect(body).not.toHaveProperty('approximated')
+  const nothing = await post('/v1/workflows/echo/runs?wait=20', JSON.stringify(toWire({ input: undefined })), { 'content-type': WIRE, accept: 'application/json' })
+  expect(nothing.body).toEqual({ id: expect.any(String), created: true, status: 'completed' })
+  for (const path of ['', '/result', '/journal?reveal=1', '/effects']) {
+    expect((await send('GET', `/v1/runs/${String(nothing.body['id'])}${path}`, { headers: { accept: 'application/json' } })).body, path).not.toHaveProperty('approximated')
+  }
 })
 
 const octets = { 'content-type': 'application/octet-stream' }
