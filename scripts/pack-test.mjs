@@ -87,6 +87,11 @@ async function vite(dir) {
 
 /** @param {string} dir */
 async function worker(dir) {
+  // What the README opens with is a program of a user's.
+  const program = /```ts\n([\s\S]+?)```/.exec(await readFile(join(root, 'README.md'), 'utf8'))?.[1] ?? ''
+  const lines = program.split('\n').length - 1
+  if (lines < 10 || lines > 25) throw new Error(`the first program of the README has ${lines} lines`)
+  await writeFile(join(dir, 'readme.ts'), program)
   await tool(dir, 'typescript/bin/tsc', '-p', '.')
   await tool(dir, 'wrangler/bin/wrangler.js', 'deploy', '--dry-run')
   const { unstable_startWorker } = await import('wrangler')
