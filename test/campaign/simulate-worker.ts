@@ -13,7 +13,9 @@ export interface Block {
 // Nobody reads the stacks of errors that simulated hosts throw, and to make them is a tenth of the work.
 Error.stackTraceLimit = 0
 
-parentPort?.on('message', async ({ firstSeed, seeds }: { readonly firstSeed: number; readonly seeds: number }) => {
+parentPort?.on('message', (block: { readonly firstSeed: number; readonly seeds: number }) => { void run(block) })
+
+async function run({ firstSeed, seeds }: { readonly firstSeed: number; readonly seeds: number }): Promise<void> {
   const figures = { schedules: 0, uncounted: 0, commits: 0, faults: 0, tasks: 0, violations: 0 }
   const coverage = emptyCoverage()
   const violations: string[] = []
@@ -30,4 +32,4 @@ parentPort?.on('message', async ({ firstSeed, seeds }: { readonly firstSeed: num
   figures.violations = violations.length
   const block: Block = { figures, coverage: [...coverage], violations }
   parentPort?.postMessage(block)
-})
+}
