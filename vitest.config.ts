@@ -8,8 +8,8 @@ import { sources } from './scripts/sources.mjs'
 // `stepwell` means the sources (scripts/sources.mjs); `#blake3` follows the export conditions of each host (src/package.json).
 export default defineConfig({
   test: {
-    // The kill tests mostly wait for processes to start: two files at once, also on two cores, where Vitest takes one by default.
-    maxWorkers: 2,
+    // The kill tests mostly wait for processes to start: three files at once, also on two cores, where Vitest takes one by default.
+    maxWorkers: 3,
     // A machine that is busy with other things is no failure. What must be fast is measured by bench.
     testTimeout: 30_000,
     projects: [
