@@ -4,7 +4,7 @@
 import { encode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
 import { chainOf, readField } from '../error/data.ts'
-import type { AskedEffect, Message } from '../journal/record.ts'
+import type { AskedEffect, Resolution } from '../journal/record.ts'
 import type { Attempt, Outcome } from './attempt.ts'
 import type { StepPart } from './call.ts'
 import type { EffectPart } from './effect.ts'
@@ -59,7 +59,6 @@ export interface Decided {
   readonly error?: unknown
 }
 
-type Resolution = Extract<Message, { kind: 'resolve' }>
 
 /** Decides what `effects` has open. */
 export class Ambiguities {
@@ -81,8 +80,8 @@ export class Ambiguities {
 
   /** A person has decided. */
   resolve(number: number, message: Resolution): void {
-    // About an undo that failed: the message waits for it in the inbox.
-    if (!this.#effects.undo.isAbout(message.seq)) this.#resolutions.push({ number, message })
+    if (message.undo === true) this.#effects.undo.resolve(message)
+    else this.#resolutions.push({ number, message })
   }
 
   /** What waits for a person. */

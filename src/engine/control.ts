@@ -12,6 +12,8 @@ import type { Bound } from '../store/bounded.ts'
 import type { RunStore } from '../store/store.ts'
 import type { Decided } from './ambiguity.ts'
 import { notFound, post } from './post.ts'
+import { holds } from './generation.ts'
+import { unreachableIn } from './undo.ts'
 
 /**
  * Posts what was asked; durable when it resolves. The caller then pokes the driver. Repeats are harmless. Throws `run_not_found`, `run_swept`,
@@ -44,7 +46,7 @@ export async function requestControl(store: RunStore, now: number, request: Cont
       if (id !== undefined && (typeof id !== 'string' || id.length === 0 || id.length > 128)) throw new StepwellError('invalid_argument', 'the id of a restart is a string of 1 to 128 characters')
       if (id !== undefined && record.restartId === id) return { outcome: 'already_requested', status }
       if (waiting.some((message) => message.kind === 'restart')) return { outcome: 'already_requested', status }
-      if (status === 'cancelled') throw new StepwellError('already_ended', `run ${store.runId} was cancelled, and stays so: start another`)
+      if (status === 'cancelled' || (!isEnded(status) && await holds(store, record, ['cancel_requested']))) throw new StepwellError('already_ended', `run ${store.runId} was cancelled, and stays so: start another`)
       if (request.kind === 'retry' && status !== 'failed') throw new StepwellError('not_ended', `run ${store.runId} has not failed: it is ${status}`)
       const inherited = await unswept(store, record, () => past(store, record, request))
       const answer = await posted({
@@ -65,13 +67,16 @@ export async function requestControl(store: RunStore, now: number, request: Cont
         if (isSame) return { outcome: 'already_requested', status }
         throw new StepwellError('already_resolved', `entry ${seq} of run ${store.runId} is decided already: ${pending.decision}`)
       }
+      if (decision === 'rerun' && unreachableIn(record.blocked).some((each) => each.seq === seq)) {
+        throw new StepwellError('invalid_argument', `nothing asks for what entry ${seq} tells of, so its undo can't be called: deploy code that asks for it, or decide "happened" or "skip"`)
+      }
       if (!isAsking(record, seq)) {
         const word = await decisionOf(store, seq)
         if (word === decision) return { outcome: 'already_requested', status }
         if (word !== undefined) throw new StepwellError('already_resolved', `entry ${seq} of run ${store.runId} is decided already: ${word}`, { details: { decision: word } })
         throw new StepwellError('nothing_to_resolve', `run ${store.runId} waits for no decision about entry ${seq}`, { details: { seq } })
       }
-      return posted({ kind: 'resolve', seq, decision, ...who, ...('value' in request ? { value: valueOf(request) } : undefined) })
+      return posted({ kind: 'resolve', seq, decision, ...(record.blocked?.code === 'ambiguous_effect' ? undefined : { undo: true }), ...who, ...('value' in request ? { value: valueOf(request) } : undefined) })
     }
     default:
       throw new StepwellError('invalid_argument', `there is no request ${JSON.stringify((request as { kind: unknown }).kind)}`)
@@ -92,6 +97,7 @@ function lastSwitch(waiting: readonly Message[], record: RunRecord): 'pause' | '
 function isAsking(record: RunRecord, seq: number): boolean {
   const details = record.blocked?.details as { readonly effects?: readonly { readonly seq: number }[]; readonly seq?: number } | undefined
   if (record.blocked?.code === 'undo_failed') return details?.seq === seq
+  if (unreachableIn(record.blocked).some((each) => each.seq === seq)) return true
   return record.blocked?.code === 'ambiguous_effect' && details?.effects?.some((effect) => effect.seq === seq) === true
 }
 

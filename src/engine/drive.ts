@@ -272,6 +272,7 @@ export class Driver {
   async #runPass(state: RunState, definition: AnyWorkflow, isSynchronous: boolean): Promise<DriveEnd | 'again'> {
     const { store, host, limits } = this.#init
     let end: PassEnd
+    let begins = false
     try {
       const start = await startOf(store)
       const { record } = state
@@ -294,7 +295,8 @@ export class Driver {
       if (this.#isStopped) pass.stop()
       end = await pass.run()
       this.#mustAsk = none
-      if (end.kind === 'blocked' || (end.kind === 'diverged' && !mayRestart(state))) await live.settleEffects(pass)
+      begins = end.kind === 'diverged' && await mayRestart(state)
+      if (end.kind === 'blocked' || (end.kind === 'diverged' && !begins)) await live.settleEffects(pass)
     } catch (error) {
       if (isStepwellError(error) && error.kind === 'integrity') return this.#block(state, error)
       if (isStepwellError(error, 'limit_exceeded')) return this.#block(state, error)
@@ -308,7 +310,7 @@ export class Driver {
       case 'blocked': return this.#block(state, end.error)
       // G9: blocked by default; under `restart` the next generation begins.
       case 'diverged':
-        if (!mayRestart(state)) return this.#block(state, end.error)
+        if (!begins) return this.#block(state, end.error)
         await restartDiverged(state, this.#attempts, end.error)
         return 'again'
       case 'again':

@@ -3,13 +3,38 @@
 
 import { encode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
-import type { GenerationPayload } from '../journal/record.ts'
+import { claim, type EntryKind } from '../journal/entry.ts'
+import type { GenerationPayload, RunRecord } from '../journal/record.ts'
+import type { RunStore } from '../store/store.ts'
 import type { Attempts } from './attempt.ts'
 import type { RunState } from './state.ts'
 
-/** Whether a divergence begins one: a bounded number of times. */
-export function mayRestart({ record, definition, limits }: RunState): boolean {
-  return definition.onDivergence === 'restart' && record.divergences < limits.restarts
+/**
+ * Whether a divergence begins one: a bounded number of times. Not of a run that is cancelled or undoes what it did, or is to be: in the
+ * next generation the cancel would be forgotten (G21), and what is to be undone not asked for yet. It waits for code that fits.
+ */
+export async function mayRestart(state: RunState): Promise<boolean> {
+  const { record, definition, limits } = state
+  if (definition.onDivergence !== 'restart' || record.divergences >= limits.restarts) return false
+  if ((await state.messages()).some(({ message }) => message.kind === 'cancel')) return false
+  return !await holds(state.store, record, ['cancel_requested', 'deadline_passed', 'undo_started'])
+}
+
+/**
+ * Whether this generation has an entry of one of these kinds. Where the row's status does not tell, because the run may have been blocked
+ * since, and it is rarely asked: every entry is read.
+ */
+export async function holds(store: RunStore, { generationSeq }: RunRecord, kinds: readonly EntryKind[]): Promise<boolean> {
+  for (let after = generationSeq; ;) {
+    const page = await store.entries(after, 256)
+    for (const { bytes } of page) {
+      const { kind } = claim(bytes)
+      if (kind !== undefined && kinds.includes(kind)) return true
+    }
+    const last = page.at(-1)
+    if (last === undefined) return false
+    after = last.seq
+  }
 }
 
 export async function restartDiverged(state: RunState, attempts: Attempts, error: StepwellError): Promise<void> {

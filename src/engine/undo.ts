@@ -4,12 +4,13 @@
 import { decode, encode } from '../codec.ts'
 import { redactError, StepwellError } from '../errors.ts'
 import { entryAt } from '../journal/cursor.ts'
-import type { Entry } from '../journal/entry.ts'
-
+import { type Entry, FINGERPRINT_BYTES, same } from '../journal/entry.ts'
+import type { Blocked, Resolution } from '../journal/record.ts'
 import type { Attempt, Outcome } from './attempt.ts'
 import type { Pending, StepPart } from './call.ts'
-import { checkLedger, ledgerKept, ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
+import { checkLedger, ledgerKept, type LedgerRow, ledgerRows, ledgerWrite, readLedger } from './ledger.ts'
 import type { Live } from './live.ts'
+import type { Draft } from '../journal/writer.ts'
 import { describe, fromPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
 import { attemptLost, drawn, nextDelay } from './retry.ts'
@@ -20,7 +21,15 @@ interface Target {
   readonly seq: number
 }
 
-/** Who has decided about an undo that failed. */
+/** What happened in an earlier generation, is to be undone, and was not asked for in this one. */
+interface Unreachable {
+  readonly base: string
+  readonly row: LedgerRow
+}
+
+type Common = Pick<Draft, 'key' | 'fingerprint' | 'calls'>
+
+/** Who has decided about an undo that failed, or that nothing can reach. */
 interface Who {
   readonly decision: 'happened' | 'rerun' | 'skip' | 'fail'
   readonly principal?: string
@@ -37,6 +46,9 @@ interface Standing {
   readonly error?: unknown
 }
 
+/** The fingerprint of what nothing has asked for. */
+const unknown = new Uint8Array(FINGERPRINT_BYTES)
+
 const fresh: Standing = { isDone: false, attempt: 1, due: undefined, isFinal: false }
 
 export class Undo {
@@ -48,6 +60,8 @@ export class Undo {
   #known = new Set<string>()
   #standings = new Map<string, Standing>()
   #isStarted = false
+  /** By the entry that tells of what is to be undone: decisions that wait in the inbox. */
+  #decided = new Set<number>()
   /** Somebody has said that the undo that failed is to be tried again: noted with the intent that follows. */
   #again: { readonly number: number; readonly who: Who } | undefined
 
@@ -70,16 +84,17 @@ export class Undo {
 
   note(entry: Entry): void {
     this.#isStarted = true
-    if (entry.key === undefined) return
+    // Of something that was not asked for, and whose key may be another call's now: its row of the ledger says what became of it.
+    if (entry.key === undefined || same(entry.fingerprint as Uint8Array, unknown)) return
     const before = this.#standings.get(entry.key) ?? fresh
     if (entry.kind === 'undo_completed') this.#standings.set(entry.key, { ...before, isDone: true })
     else if (entry.kind === 'undo_intended') this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt + 1, due: undefined, isFinal: false, isLost: true })
     else this.#standings.set(entry.key, { isDone: false, attempt: entry.attempt + 1, due: entry.due, isFinal: entry.due === undefined, error: decode(entry.payload) })
   }
 
-  /** Whether `seq` names the outcome that an undo takes back. */
-  isAbout(seq: number): boolean {
-    return this.#isStarted && this.#targets.some((target) => target.seq === seq)
+  /** A person has decided about the undo of what entry `message.seq` tells of: the message waits in the inbox until that is its turn. */
+  resolve(message: Resolution): void {
+    this.#decided.add(message.seq)
   }
 
   /** Something has to be taken back, as the run ends. */
@@ -91,13 +106,25 @@ export class Undo {
 
   /** Undoes all that is left. Answers undefined when all is undone, else why not now. A crash goes on where it was. */
   async run(): Promise<PassEnd | undefined> {
-    const { state } = this.#live
-    const unreachable = await this.#unreachable()
+    const unreachable = await this.#byHand(await this.#unreachable())
     if (unreachable.length > 0) {
+      const effects = unreachable.map(({ row: { key, kind, outcome, generation } }) => ({ seq: outcome as number, key, kind, generation }))
       return { kind: 'blocked', error: new StepwellError('undo_unreachable',
-        `the code no longer asks for what it has to undo: ${unreachable.join(', ')}`, { details: { effects: unreachable } }) }
+        `this generation ends before its code asks for what has to be undone: ${effects.map(({ key }) => key).join(', ')}. Deploy code that asks for it, ` +
+        'or decide with resolve(seq, …): "happened" says that it was taken back by hand, "skip" leaves what was done', { details: { effects } }) }
     }
     if (this.#targets.length === 0) return undefined
+    await this.#begin()
+    const left = this.#targets.filter(({ call }) => this.#standings.get(call.key)?.isDone !== true).toSorted((a, b) => b.seq - a.seq)
+    for (const target of left) {
+      const end = await this.#one(target, left)
+      if (end !== undefined) return end
+    }
+    return undefined
+  }
+
+  async #begin(): Promise<void> {
+    const { state } = this.#live
     if (!this.#isStarted) {
       await state.commit([{ kind: 'undo_started', calls: this.#pass.calls }], {
         durability: 'strict', change: { record: { status: 'undoing', waitingFor: [] }, wakeAt: this.#live.recovery(), mark: true },
@@ -107,12 +134,6 @@ export class Undo {
       await state.commit([], { change: { record: { status: 'undoing', waitingFor: [] }, wakeAt: this.#live.recovery(), mark: false } })
     }
     this.#pass.init.changed()
-    const left = this.#targets.filter(({ call }) => this.#standings.get(call.key)?.isDone !== true).toSorted((a, b) => b.seq - a.seq)
-    for (const target of left) {
-      const end = await this.#one(target, left)
-      if (end !== undefined) return end
-    }
-    return undefined
   }
 
   async #one(target: Target, left: readonly Target[]): Promise<PassEnd | undefined> {
@@ -130,11 +151,11 @@ export class Undo {
         this.#standings.set(call.key, { ...standing, isLost: false, isFinal: true, error: attemptLost() })
         continue
       }
-      if (standing.isFinal) {
+      if (standing.isFinal || this.#decided.has(target.seq)) {
         const decided = await this.#byPerson(target, common)
         if (decided === 'done') return undefined
         if (decided === 'again') continue
-        return this.#stuck(target, left)
+        if (standing.isFinal) return this.#stuck(target, left)
       }
       const now = state.host.now()
       if (standing.due !== undefined && standing.due > now) {
@@ -178,12 +199,13 @@ export class Undo {
     }
   }
 
-  async #outcome(target: Target, attempt: Attempt, common: { key: string; fingerprint: Uint8Array; calls: number }): Promise<void> {
+  async #outcome(target: Target, attempt: Attempt, common: Common): Promise<void> {
     const { state } = this.#live
     const { call } = target
     const outcome = attempt.outcome as Outcome
     if (outcome.ok) {
-      await this.#done(target, common)
+      await this.#done(common, call.effect?.base)
+      this.#standings.set(call.key, { ...fresh, isDone: true })
       return
     }
     const { error } = outcome
@@ -196,10 +218,9 @@ export class Undo {
     this.#standings.set(call.key, { isDone: false, attempt: attempt.number + 1, due, isFinal: due === undefined, error: stored })
   }
 
-  async #done(target: Target, common: { key: string; fingerprint: Uint8Array; calls: number }, who?: Who, take: readonly number[] = []): Promise<void> {
+  /** `base`: of an effect, in the ledger. */
+  async #done(common: Common, base: string | undefined, who?: Who, take: readonly number[] = []): Promise<void> {
     const { state } = this.#live
-    const { call } = target
-    const base = call.effect?.base
     const row = base === undefined ? undefined : await readLedger(state.store, base)
     const decision = who === undefined ? undefined : { word: who.decision, by: 'person', ...(who.principal === undefined ? undefined : { principal: who.principal }) }
     // Left as it is, it has still happened: no later generation may do it a second time (G15).
@@ -212,24 +233,49 @@ export class Undo {
           ? ledgerWrite(base, row, { ...row, status: 'undone', outcome: undefined, undos: row.undos + 1, ...(decision === undefined ? undefined : { decision }), updatedAt: now })
           : ledgerKept(base, row, decision, now)],
       }),
-      ...(call.effect === undefined && isUndone ? { change: { record: { undos: state.record.undos + 1 }, wakeAt: state.wakeAt, mark: false } } : undefined),
+      ...(base === undefined && isUndone ? { change: { record: { undos: state.record.undos + 1 }, wakeAt: state.wakeAt, mark: false } } : undefined),
     })
-    this.#standings.set(call.key, { ...fresh, isDone: true })
   }
 
   /** Somebody has decided about the undo that failed. */
-  async #byPerson(target: Target, common: { key: string; fingerprint: Uint8Array; calls: number }): Promise<'done' | 'again' | undefined> {
-    const found = (await this.#live.state.messages()).find(({ message }) => message.kind === 'resolve' && message.seq === target.seq)
-    if (found?.message.kind !== 'resolve') return undefined
-    const { decision, principal } = found.message
-    const who: Who = { decision, ...(principal === undefined ? undefined : { principal }) }
-    if (decision === 'rerun') {
-      this.#standings.set(target.call.key, fresh)
-      this.#again = { number: found.number, who }
+  async #byPerson({ call, seq }: Target, common: Common): Promise<'done' | 'again' | undefined> {
+    const found = await this.#decision(seq)
+    if (found === undefined) return undefined
+    if (found.who.decision === 'rerun') {
+      this.#standings.set(call.key, fresh)
+      this.#again = found
+      this.#decided.delete(seq)
       return 'again'
     }
-    await this.#done(target, common, who, [found.number])
+    await this.#done(common, call.effect?.base, found.who, [found.number])
+    this.#standings.set(call.key, { ...fresh, isDone: true })
     return 'done'
+  }
+
+  /** Records what somebody has decided about what nothing can reach. Answers what is left. */
+  async #byHand(unreachable: readonly Unreachable[]): Promise<readonly Unreachable[]> {
+    const left: Unreachable[] = []
+    for (const each of unreachable) {
+      const { base, row } = each
+      const found = await this.#decision(row.outcome as number)
+      if (found === undefined) {
+        left.push(each)
+        continue
+      }
+      await this.#begin()
+      await this.#done({ key: row.key, fingerprint: unknown, calls: this.#pass.calls }, base, found.who, [found.number])
+    }
+    return left
+  }
+
+  /** The message that decides about the undo of what entry `seq` tells of. */
+  async #decision(seq: number): Promise<{ readonly number: number; readonly who: Who } | undefined> {
+    for (const { number, message } of await this.#live.state.messages()) {
+      if (message.kind !== 'resolve' || message.seq !== seq) continue
+      const { decision, principal } = message
+      return { number, who: { decision, ...(principal === undefined ? undefined : { principal }) } }
+    }
+    return undefined
   }
 
   #stuck(target: Target, left: readonly Target[]): PassEnd {
@@ -246,16 +292,16 @@ export class Undo {
    * Effects that the ledger says happened and can be undone, and for which this pass has not asked. Those that it has asked for, and
    * whose outcome was not delivered before it ended, can be undone like the others.
    */
-  async #unreachable(): Promise<readonly string[]> {
+  async #unreachable(): Promise<readonly Unreachable[]> {
     if (this.#live.state.record.generation === 1) return []
     await checkLedger(this.#live.state)
     const asked = new Map([...this.#pass.effects.history.calls.values()].map((call) => [call.effect?.base, call]))
     const known = new Set(this.#targets.map(({ call }) => call.effect?.base))
-    const unreachable: string[] = []
+    const unreachable: Unreachable[] = []
     for await (const { base, row } of ledgerRows(this.#live.state.store)) {
       if (!row.hasUndo || row.status !== 'done' || known.has(base)) continue
       const call = asked.get(base)
-      if (call?.step?.undo === undefined) unreachable.push(row.key)
+      if (call?.step?.undo === undefined) unreachable.push({ base, row })
       else this.add(call, row.outcome as number)
     }
     return unreachable
@@ -267,3 +313,8 @@ export class Undo {
   }
 }
 
+/** What a blocked run waits for code to ask for, or for a person to decide. */
+export function unreachableIn(blocked: Blocked | undefined): readonly { readonly seq: number }[] {
+  if (blocked?.code !== 'undo_unreachable') return []
+  return (blocked.details as { readonly effects?: readonly { readonly seq: number }[] } | undefined)?.effects ?? []
+}

@@ -42,7 +42,7 @@ const lines: { readonly [code in ErrorCode]: readonly [status: number, help: str
   workflow_bug: [500, 'Fix the workflow function and deploy it; the run then goes on where it stopped.'],
   ambiguous_effect: [500, 'Find out whether the effect happened, then decide: `run.resolve(seq, …)`.'],
   undo_failed: [500, 'Read which undo failed and why, then decide: `run.resolve(seq, …)`.'],
-  undo_unreachable: [500, 'Deploy code that still asks for the effects that are named, so that it can undo them.'],
+  undo_unreachable: [500, 'Deploy code that asks for the effects that are named, so that it can undo them, or decide: `run.resolve(seq, …)`.'],
   no_progress: [500, 'Find out why the run wakes without progress, then resume or cancel it.'],
   effect_failed: [500, 'Read `cause`: the effect did not happen; its function failed on its last attempt.'],
   effect_ambiguous: [500, 'Find out whether the effect happened: nobody here knows, and its policy is `fail`.'],

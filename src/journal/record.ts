@@ -196,8 +196,11 @@ export type Message = { readonly at: number; readonly principal?: string } & (
   | { readonly kind: 'resume' }
   /** A new generation: from the beginning, or with the entries in `inherited` as its past. */
   | { readonly kind: 'restart'; readonly because: 'restart' | 'retry'; readonly generation: number; readonly id?: string; readonly from?: string; readonly inherited: RunRecord['inherited'] }
-  | { readonly kind: 'resolve'; readonly seq: number; readonly decision: 'happened' | 'rerun' | 'skip' | 'fail'; readonly value?: unknown }
+  /** Of an effect, named by its intent; `undo`: of the undo of what entry `seq` tells of. */
+  | { readonly kind: 'resolve'; readonly seq: number; readonly decision: 'happened' | 'rerun' | 'skip' | 'fail'; readonly value?: unknown; readonly undo?: true }
 )
+
+export type Resolution = Extract<Message, { kind: 'resolve' }>
 
 /** An effect of which nobody knows whether it happened, for the person who has to find out. */
 export interface AskedEffect {

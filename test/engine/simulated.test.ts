@@ -281,6 +281,114 @@ test('G21: a pause and a cancel with undo that are read at once: the cancel deci
   expect(undone).toBe(2)
 })
 
+describe('code that does not fit what a cancelled run has done, under policy restart', () => {
+  const undone: string[] = []
+  const make = (isNew: boolean): AnyWorkflow => workflow({ name: 'w', input: anything, onDivergence: 'restart' }, async (ctx) => {
+    await ctx.step('first', () => 1)
+    await ctx.effect('pay', () => 2, { kind: 'idempotent', input: 1, undo: () => { undone.push('pay') } })
+    if (isNew && ctx.patched('new')) await ctx.step('more', () => 1)
+    await ctx.sleep('1 day')
+  })
+
+  test.each(['is asked for', 'is committed'] as const)('G21: a cancel with undo that %s is not forgotten: no generation begins, and code that fits undoes', async (how) => {
+    undone.length = 0
+    const world = new World()
+    // 61: undo_intended. It dies before anything is undone.
+    const first = world.boot(make(true), { faults: { fault: ({ batch }) => batch?.entries?.some(({ bytes }) => bytes[1] === 61) === true ? { do: 'crash', when: 'before' } : undefined } })
+    await first.runs.start(make(true), 0, { id: ID })
+    await first.runs.drive(ID)
+    if (how === 'is asked for') await first.crash()
+    await requestCancel(world.shelf.open(ID), first.now, { undo: true })
+    if (how === 'is committed') {
+      await first.begin()
+      await first.idle(50)
+      await first.crash()
+      expect(world.kinds()).toContain('undo_started')
+    }
+    // A tab that is still on the older code takes over, twice: the second time the row says that it is blocked, and nothing of a cancel.
+    for (let i = 0; i < 2; i++) {
+      const older = world.boot(make(false))
+      expect(await older.runs.drive(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'divergence' } })
+      await older.crash()
+    }
+    expect(undone).toEqual([])
+    expect(await world.boot(make(true)).runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(undone).toEqual(['pay'])
+    expect(world.kinds()).not.toContain('generation_started')
+  })
+})
+
+describe('a cancel with undo of a generation that has not asked yet for what the one before did', () => {
+  /** Cancelled in the first step of its second generation. */
+  async function unreachable(): Promise<{ readonly process: ReturnType<typeof open>; readonly seq: number; readonly undone: string[]; readonly w: AnyWorkflow }> {
+    const undone: string[] = []
+    const held = gate<number>()
+    let starts = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('first', () => ++starts === 1 ? 1 : held.promise)
+      await ctx.effect('pay', () => 2, { kind: 'money', onAmbiguous: 'fail', input: 1, undo: () => { undone.push('pay') } })
+      await ctx.sleep('1 day')
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.drive(ID)
+    await process.runs.control(ID, { kind: 'restart' })
+    await process.idle(50)
+    expect(starts).toBe(2)
+    await process.runs.cancel(ID, undefined, { undo: true })
+    const end = await process.runs.settle(ID)
+    expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_unreachable', details: { effects: [{ key: 'pay', kind: 'money', generation: 1 }] } } })
+    const { seq } = (process.world.record().blocked?.details as { effects: { seq: number }[] }).effects[0] as { seq: number }
+    expect(process.world.entries()[seq - 1]).toMatchObject({ kind: 'effect_completed', key: 'pay' })
+    return { process, seq, undone, w }
+  }
+
+  test.each([['happened', 'undone'], ['skip', 'done']] as const)('G15, G21: a person decides "%s": the ledger says %s, the run is cancelled, and its journal replays', async (decision, status) => {
+    const { process, seq, undone, w } = await unreachable()
+    await expect(process.runs.control(ID, { kind: 'resolve', seq, decision: 'rerun' })).rejects.toMatchObject({ code: 'invalid_argument' })
+    await expect(process.runs.control(ID, { kind: 'resolve', seq: seq + 1, decision })).rejects.toMatchObject({ code: 'nothing_to_resolve' })
+    expect(await process.runs.control(ID, { kind: 'resolve', seq, decision }, 'ada')).toMatchObject({ outcome: 'requested' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(process.world.kinds().slice(-4)).toEqual(['cancel_requested', 'undo_started', 'undo_completed pay', 'run_cancelled'])
+    expect(await ledgerOf(process.world.shelf.open(ID))).toMatchObject([{ status, decision: { by: 'person', word: decision, principal: 'ada' } }])
+    expect(undone).toEqual([])
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+
+  test('G21: the decision outlives the process that would have acted on it', async () => {
+    const { process, seq, undone, w } = await unreachable()
+    const { world } = process
+    await requestControl(world.shelf.open(ID), process.now, { kind: 'resolve', seq, decision: 'happened' })
+    await process.crash()
+    let crashes = 0
+    // Each commit of the next process is its last, until nothing is left to do.
+    for (let end: unknown; end === undefined;) {
+      const next = world.boot(w, { faults: { fault: ({ batch }) => batch === undefined || crashes > 20 ? undefined : { do: 'crash', when: 'after' } } })
+      if (crashes++ > 20) end = await next.runs.settle(ID)
+      else {
+        await next.begin()
+        await next.idle(20)
+        await next.crash()
+      }
+    }
+    expect(world.record().status).toBe('cancelled')
+    expect(undone).toEqual([])
+    expect(world.kinds().filter((kind) => kind === 'undo_completed pay')).toHaveLength(1)
+  })
+
+  test('Z-046: it is not restarted, though it is blocked', async () => {
+    const { process } = await unreachable()
+    await expect(process.runs.control(ID, { kind: 'restart' })).rejects.toMatchObject({ code: 'already_ended' })
+  })
+
+  test('G21: a cancel without undo leaves it, and ends the run', async () => {
+    const { process, undone } = await unreachable()
+    await process.runs.cancel(ID)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(undone).toEqual([])
+  })
+})
+
 test('G9, G21: a patch that is asked for behind a cancel is behind it in the journal too, and a crash between the two is no divergence', async () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx) => {
     await ctx.sleep('1 day').catch(() => {})

@@ -250,6 +250,6 @@ describe('undo', () => {
     await first.runs.start(before, 0, { id: ID })
     await first.runs.drive(ID)
     await first.crash()
-    expect(await world.boot(after).runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_unreachable', details: { effects: ['a'] } } })
+    expect(await world.boot(after).runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_unreachable', details: { effects: [{ key: 'a', generation: 1 }] } } })
   })
 })

@@ -101,6 +101,10 @@ export class Person extends Actor {
           : { kind: 'resolve', seq, decision: dice.pick(['rerun', 'fail'] as const) }
         await this.#insist(script, { ask: 'control', request })
       }
+    } else if (code === 'undo_unreachable') {
+      for (const { seq } of (details as { readonly effects: readonly { readonly seq: number }[] }).effects) {
+        await this.#insist(script, { ask: 'control', request: { kind: 'resolve', seq, decision: 'skip' } })
+      }
     } else if (code === 'undo_failed') {
       const { seq } = details as { readonly seq: number }
       await this.#insist(script, { ask: 'control', request: { kind: 'resolve', seq, decision: dice.pick(['rerun', 'skip'] as const) } })
