@@ -1,5 +1,5 @@
 // A person decides: about an effect that was begun and of which no answer came, so that nobody but its other side knows whether it
-// happened; or about an undo that failed, behind which all others wait.
+// happened; or about an undo that failed, behind which all others wait; or about one that no code can reach.
 
 import type { Resolution, RunSummary } from 'stepwell'
 import { freshId, h } from './dom.ts'
@@ -22,6 +22,10 @@ export function asksOf({ status, blocked, counts }: RunSummary): readonly Ask[] 
   if (blocked.code === 'ambiguous_effect') {
     const { effects = [] } = (blocked.details ?? {}) as { readonly effects?: readonly Ambiguous[] }
     return effects.map((one) => ({ seq: one.seq, id: String(one.seq), view: (decide) => ambiguousView(one, decide) }))
+  }
+  if (blocked.code === 'undo_unreachable') {
+    const { effects = [] } = (blocked.details ?? {}) as { readonly effects?: readonly Unreachable[] }
+    return effects.map((one) => ({ seq: one.seq, id: String(one.seq), view: (decide) => unreachableView(one, decide) }))
   }
   const failed = blocked.code === 'undo_failed' ? blocked.details as unknown as FailedUndo | undefined : undefined
   return failed === undefined ? [] : [{ seq: failed.seq, id: `${failed.seq} ${counts.entries}`, view: (decide) => undoView(failed, decide) }]
@@ -73,6 +77,27 @@ interface FailedUndo {
   /** Keys of what was undone before, and of what is not: this one first. */
   readonly undone: readonly string[]
   readonly left: readonly string[]
+}
+
+/** What has to be taken back, and no code asks for it any more, as `blocked.details.effects` has it. */
+interface Unreachable {
+  readonly seq: number
+  readonly key: string
+  readonly kind: string
+  readonly generation: number
+}
+
+function unreachableView({ seq, key, kind, generation }: Unreachable, decide: Decide): HTMLElement {
+  return view({
+    seq, decide,
+    title: `“${undoLabelOf(key)}” can't be called`,
+    text: `It happened before the run began anew, and ends before it came there again. ${kinds[kind] ?? ''} Take it back by hand, then decide: the run waits for you.`,
+    facts: [['Key', key], ['Done in round', String(generation)]],
+    choices: [
+      ['Taken back by hand', 'It counts as taken back, and the run goes on with the others.', () => ({ decision: 'happened' })],
+      ['Skip', 'What was done stays done; the run goes on with the others.', () => ({ decision: 'skip' })],
+    ],
+  })
 }
 
 function undoView({ seq, key, attempts, why, undone, left }: FailedUndo, decide: Decide): HTMLElement {

@@ -29,6 +29,7 @@ const words: { readonly [code in ErrorCode]?: readonly [title: string, todo: str
   effect_failed: ['Something failed for good', 'It did not happen. Correct the cause and start a new run.'],
   effect_ambiguous: ['Nobody knows whether it happened', 'Find out from the other side before you start a new run.'],
   undo_failed: ['What was done could not be taken back', 'Take it back by hand, then decide: the run waits for that.'],
+  undo_unreachable: ['Something is left to take back', 'Take it back by hand, then decide: the run waits for that.'],
   step_timeout: ['A step took too long', 'Start a new run; if it happens again, the other side is too slow or down.'],
   run_timeout: ['The run took too long', 'Start a new run.'],
   cancelled: ['Cancelled', 'Nothing failed. Start a new run if it is still wanted.'],

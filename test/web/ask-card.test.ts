@@ -88,6 +88,21 @@ test.each([
   await expect.element(page.getByRole('button', { name })).toBeDisabled()
 })
 
+test.each([
+  ['Taken back by hand', 'happened'], ['Skip', 'skip'],
+] as const)('an undo that no code can reach: what is known, and the decision "%s"', async (name, decision) => {
+  const it = show({ ...base, status: 'blocked', blocked: {
+    code: 'undo_unreachable', message: 'this generation ends before its code asks for what has to be undone: charge', curable: true, tries: 1,
+    details: { effects: [{ seq: 4, key: 'charge', kind: 'money', generation: 1 }] },
+  } })
+  const ask = page.getByRole('region', { name: '“Refund the charge” can\'t be called' })
+  await expect.element(ask).toBeVisible()
+  expect(ask.element().textContent).toContain('It moves money.')
+  expect([...ask.element().querySelectorAll('button')].map(({ textContent }) => textContent)).toEqual(['Taken back by hand', 'Skip'])
+  await page.getByRole('button', { name }).click()
+  expect(it.asked).toEqual([{ seq: 4, resolution: { decision } }])
+})
+
 test('an undo that was tried again and failed again is asked about again; a refusal is said', async () => {
   const it = show(undoing)
   it.fail = new Error('the edge cannot be reached')
