@@ -12,7 +12,7 @@ import type { Limits } from '../limits.ts'
 import { earlier, isPromise, type MaybePromise, type RunRow, type RunStore } from '../store/store.ts'
 import { Attempts, type Progress } from './attempt.ts'
 import { block, blockedBy } from './block.ts'
-import { mayRestart, restartAsked, restartDiverged } from './generation.ts'
+import { holds, mayRestart, restartAsked, restartDiverged } from './generation.ts'
 import { recountLedger } from './ledger.ts'
 import { Live } from './live.ts'
 import { notices, type OnEnd, outboxAt, tell, type Telling } from './notice.ts'
@@ -195,8 +195,7 @@ export class Driver {
     // The number of the last message only grows: whether one waits, the inbox itself says.
     const messages = row.inbox > 0 ? (await store.rows('inbox', { limit: 256 })).map(({ value }) => decode(value) as Message) : []
     const hasMessage = messages.length > 0
-    const isCancelled = record.status === 'cancelled' || (!isEnded(record.status) && messages.some(({ kind }) => kind === 'cancel'))
-    if (!isCancelled && messages.some(({ kind }) => kind === 'restart')) return this.#restart(row, record)
+    if (messages.some(({ kind }) => kind === 'restart') && !await this.#isCancelled(record, messages)) return this.#restart(row, record)
     const now = host.now()
     if (isEnded(record.status)) {
       if (!hasMessage && (row.wakeAt === null || row.wakeAt > now)) return endedUntil(record, row.wakeAt)
@@ -361,6 +360,12 @@ export class Driver {
     if (generation === 1) return undefined
     const alive = (await notices(this.#init.store)).map(({ notice }) => notice).filter(({ isDead }) => !isDead)
     return outboxAt(alive, this.#init.onEnd, this.#init.host.now())
+  }
+
+  /** It was cancelled, or is going to be: whoever asked for a restart meanwhile came too late (G21). */
+  async #isCancelled(record: RunRecord, messages: readonly Message[]): Promise<boolean> {
+    if (isEnded(record.status)) return record.status === 'cancelled'
+    return messages.some(({ kind }) => kind === 'cancel') || await holds(this.#init.store, record, ['cancel_requested'])
   }
 
   /** Somebody has asked for the next generation. */

@@ -318,6 +318,30 @@ describe('code that does not fit what a cancelled run has done, under policy res
   })
 })
 
+test('G21, Z-046: a restart that was asked for just before the cancel was committed is not acted on by whoever takes the run over', async () => {
+  const undone: string[] = []
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1, { undo: () => { undone.push('a') } })
+    await ctx.sleep('1 day')
+  })
+  const world = new World()
+  // 61: undo_intended. The restart is acknowledged while the run undoes, and then its process dies.
+  const first = world.boot(w, { faults: { fault: ({ batch }) => batch?.entries?.some(({ bytes }) => bytes[1] === 61) === true
+    ? { do: 'crash', when: 'before' } : undefined } })
+  await first.runs.start(w, 0, { id: ID })
+  await first.runs.drive(ID)
+  const store = world.shelf.open(ID)
+  await requestCancel(store, first.now, { undo: true })
+  expect(await requestControl(store, first.now, { kind: 'restart' })).toMatchObject({ outcome: 'requested' })
+  await first.begin()
+  await first.idle(50)
+  await first.crash()
+  expect(world.kinds().slice(-2)).toEqual(['cancel_requested', 'undo_started'])
+  expect(await world.boot(w).runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+  expect(undone).toEqual(['a'])
+  expect(world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
+})
+
 describe('a cancel with undo of a generation that has not asked yet for what the one before did', () => {
   /** Cancelled in the first step of its second generation. */
   async function unreachable(): Promise<{ readonly process: ReturnType<typeof open>; readonly seq: number; readonly undone: string[]; readonly w: AnyWorkflow }> {

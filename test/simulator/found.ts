@@ -14,6 +14,7 @@ export const found: readonly (readonly [seed: number, what: string])[] = [
   [1739, 'a tab with older code took over where newer code had applied a patch, and went on without it'],
   [10022650, 'a patch that was asked for behind a cancel was committed before it: a divergence after a crash between the two'],
   [20013918, 'a timer fired before an outcome that was committed during a pause was delivered: a divergence'],
+  [70003207, 'a restart that was asked for while the run undid what it had done, as cancelled, was acted on by the process that took it over'],
   [1301341, 'older code diverged from a run that was undoing, and began a generation in which nothing asked for what was to be undone'],
   [40001331, 'a pause that came together with a cancel stopped the undoing for good'],
   [16629, 'a step that ended while its run was paused ran once more when it was resumed'],

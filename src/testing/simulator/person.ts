@@ -55,7 +55,7 @@ export class Person extends Actor {
   async act(script: Script, { ask, follow }: Action): Promise<void> {
     this.#did(script, ask, await this.#insist(script, ask))
     if (follow !== undefined) {
-      await this.after(this.world.dice.between(100, 60_000))
+      await this.after(this.world.dice.pick([this.world.dice.below(100), this.world.dice.between(100, 60_000)]))
       this.#did(script, follow, await this.#insist(script, follow))
     }
     script.acts--
@@ -65,7 +65,6 @@ export class Person extends Actor {
     const { outcome } = answer as { readonly outcome?: string }
     this.#schedule.note(`person: ${JSON.stringify(ask)} of ${script.runId}: ${JSON.stringify(answer)}`)
     if (ask.ask === 'cancel' && (outcome === 'requested' || outcome === 'already_requested')) script.cancelled = true
-    if (ask.ask === 'control' && (ask.request.kind === 'restart' || ask.request.kind === 'retry')) script.wasRestarted = true
   }
 
   /** Asks until there is an answer. */

@@ -23,7 +23,6 @@ export interface Script {
   isAcknowledged: boolean
   /** A cancel was acknowledged. */
   cancelled: boolean
-  wasRestarted: boolean
   /** Requests of somebody that are not answered yet. */
   acts: number
   isOver: boolean
@@ -43,11 +42,18 @@ export function drawScript(dice: Dice, i: number, aim: Cell): Script {
   const workflow = kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
   return {
     runId: `run${i}`, host: i === 0 ? aim.host : dice.pick(['edge', 'browser'] as const), workflow, program,
-    action: drawAction(dice, kind, program), isAcknowledged: false, cancelled: false, wasRestarted: false, acts: 0, isOver: false, isStuck: false, isGone: false, status: '', ring: () => {},
+    action: drawAction(dice, kind, program), isAcknowledged: false, cancelled: false, acts: 0, isOver: false, isStuck: false, isGone: false, status: '', ring: () => {},
   }
 }
 
+/** Now and then somebody thinks better of it, or somebody else does. */
 function drawAction(dice: Dice, kind: EntryKind, program: Program): Action | undefined {
+  const first = drawFirst(dice, kind, program)
+  if (first === undefined || first.follow !== undefined || !dice.chance(0.3)) return first
+  return { ...first, follow: dice.pick([{ ask: 'cancel', undo: dice.chance(0.7) }, { ask: 'control', request: { kind: 'restart' } }, { ask: 'control', request: { kind: 'pause' } }] as const) }
+}
+
+function drawFirst(dice: Dice, kind: EntryKind, program: Program): Action | undefined {
   const control = (request: ControlRequest): Ask => ({ ask: 'control', request })
   const cancel = (undo: boolean): Ask => ({ ask: 'cancel', undo })
   const some = (): EntryKind => dice.pick(['run_started', 'step_completed', 'effect_intended', 'effect_completed', 'timer_set', 'attempt_failed'] as const)

@@ -18,7 +18,7 @@ export async function checkEnd(schedule: Schedule, script: Script): Promise<void
   const row = store.read()
   if (row === undefined) return checks.fail(`${runId} is gone`)
   const record = decodeRecord(row)
-  if (script.cancelled && !script.wasRestarted && record.status !== 'cancelled') checks.fail(`G21: ${runId} is ${record.status}, and its cancel was acknowledged`)
+  if (script.cancelled && record.status !== 'cancelled') checks.fail(`G21: ${runId} is ${record.status}, and its cancel was acknowledged`)
   checks.outside(runId, outside, !schedule.plan.wasForwarded)
   const told = outside.ledger.some((request) => request.act === 'tell' && request.runId === runId && request.key === `${record.generation} ${record.status}`)
   if (!told) checks.fail(`G24: nobody was told that ${runId} is ${record.status}`)
