@@ -289,7 +289,7 @@ export class Undo {
   }
 
   /**
-   * Effects that the ledger says happened and can be undone, and for which this pass has not asked. Those that it has asked for, and
+   * Effects that the ledger says happened and can be undone, and for which this pass has not asked, the last one first. Those that it has asked for, and
    * whose outcome was not delivered before it ended, can be undone like the others.
    */
   async #unreachable(): Promise<readonly Unreachable[]> {
@@ -304,7 +304,7 @@ export class Undo {
       if (call?.step?.undo === undefined) unreachable.push({ base, row })
       else this.add(call, row.outcome as number)
     }
-    return unreachable
+    return unreachable.sort((a, b) => (b.row.outcome as number) - (a.row.outcome as number))
   }
 
   async #undos(call: Pending): Promise<number> {
