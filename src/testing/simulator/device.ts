@@ -144,7 +144,8 @@ class Tab extends Actor {
         return view
       }
       case 'cancel': {
-        await requestCancel(store, this.now(), { undo: ask.undo })
+        const asked = await requestCancel(store, this.now(), { undo: ask.undo })
+        if (asked.outcome === 'ended') return asked
         this.#poke(runId)
         // It may have ended while the message was on its way.
         return cancelOutcome(store)

@@ -144,7 +144,8 @@ class Instance {
         return look(this.object.disk.record(this.object.runId))
       }
       case 'cancel': {
-        await requestCancel(this.store, this.actor.now(), { undo: request.undo })
+        const asked = await requestCancel(this.store, this.actor.now(), { undo: request.undo })
+        if (asked.outcome === 'ended') return asked
         this.#poke()
         // It may have ended while the message was on its way.
         return cancelOutcome(this.store)
