@@ -20,12 +20,28 @@ export interface FullDisk {
 const requestsOf = (all: readonly LedgerRequest[], prefix: string): LedgerRequest[] =>
   all.filter(({ action, orderId }) => action !== null && orderId?.startsWith(`${prefix}-`) === true)
 
-/** Those whose first step is open when the disk fills: none of them has intended anything, so nothing may be called for any. */
+/** Their first step is open when the disk fills, or was a moment before. */
 const opening = (delayMs: number): object => ({ reset: true, dedup: false, actions: { '*': { delayMs: 20 }, price: { delayMs } } })
 
-function wrongsWhileFull(requests: readonly LedgerRequest[], from: number, to: number): string[] {
-  return requests.filter(({ action, receivedAt }) => action !== 'price' && receivedAt >= from && receivedAt <= to)
-    .map(({ action, orderId, receivedAt }) => `${orderId ?? ''}: ${action ?? ''} was called at ${receivedAt}, with no durable intent: the disk was full from ${from} to ${to}`)
+/**
+ * What was called while nothing could be written. The journal has what was durable: an intent that was lost with the object is not in it, and
+ * neither is what a step follows. Some were intended in the moment before, and their calls arrive in the moment after.
+ */
+function wrongsWhileFull(runs: readonly HerdRun[], byOrder: ReadonlyMap<string | null, readonly LedgerRequest[]>, from: number, to: number): string[] {
+  const wrongs: string[] = []
+  for (const { input: { orderId }, journal } of runs) {
+    for (const action of ['charge', 'reserve', 'ship']) {
+      const allowed = journal.filter(({ kind, key }) => action === 'ship' ? kind === 'timer_fired' : kind === 'effect_intended' && key === action)
+      const calls = (byOrder.get(orderId) ?? []).filter((request) => request.action === action).toSorted((a, b) => a.receivedAt - b.receivedAt)
+      for (const [i, { receivedAt }] of calls.entries()) {
+        const before = allowed.filter(({ at }) => at <= receivedAt).length
+        if (receivedAt >= from && receivedAt <= to && before < (action === 'ship' ? 1 : i + 1)) {
+          wrongs.push(`${orderId}: ${action} was called at ${receivedAt}, and nothing durable allowed it: the disk was full from ${from} to ${to}`)
+        }
+      }
+    }
+  }
+  return wrongs
 }
 
 /** workerd cannot write for `fullMs`. The scene can be filled. */
@@ -39,8 +55,6 @@ export async function fillEdge(scene: Scene, prefix: string, runs: number, fullM
   while (new Set((await asked()).map(({ orderId }) => orderId)).size < runs) await pause(5)
   life.fill(true)
   const from = Date.now()
-  // The commit of a step that was done a moment before may be under way, and what it allows with it.
-  const intended = new Set((await asked()).filter(({ action }) => action !== 'price').map(({ orderId }) => orderId))
   // What is committed can still be read; an object that a failed write has just reset answers that it will be there again.
   const isRead = [200, 503].includes((await fetch(new URL(`/v1/runs/${ids[0] ?? ''}`, life.url))).status)
   const refusal = await refused(life, { orderId: `${prefix}-refused`, sleepMs: 1, timeoutMs: 1000 })
@@ -54,7 +68,7 @@ export async function fillEdge(scene: Scene, prefix: string, runs: number, fullM
   const requests = await asked()
   const byOrder = Map.groupBy(requests, ({ orderId }) => orderId)
   const wrongs = done.flatMap((run) => wrongsOf(run, byOrder.get(run.input.orderId) ?? [], [{ from, to: Date.now() }]))
-  wrongs.push(...wrongsWhileFull(requests.filter(({ orderId }) => !intended.has(orderId)), from, to))
+  wrongs.push(...wrongsWhileFull(done, byOrder, from, to))
   if (!isRead) wrongs.push('a run could not be read while the disk was full')
   if (!isAlive) wrongs.push('workerd has died')
   if (byOrder.has(`${prefix}-refused`)) wrongs.push('a run that was not started has called')
@@ -81,7 +95,6 @@ export async function fillBrowser(scene: Flock, prefix: string, runs: number, fu
   await until(async () => new Set((await asked()).map(({ orderId }) => orderId)).size === runs)
   await flock(tab, 'fill')
   const from = Date.now()
-  const intended = new Set((await asked()).filter(({ action }) => action !== 'price').map(({ orderId }) => orderId))
   const refusal = await flock(tab, 'start', `${prefix}-refused`, { orderId: `${prefix}-refused`, sleepMs: 1, timeoutMs: 1000 }).then((id) => `started ${id}`, (error: unknown) => String(error))
   const isRead = ['queued', 'running', 'waiting'].includes((await flock(tab, 'status', `${prefix}-0`)).status)
   await sleep(Math.max(0, from + fullMs - Date.now()))
@@ -91,12 +104,14 @@ export async function fillBrowser(scene: Flock, prefix: string, runs: number, fu
   const requests = await asked()
   const byOrder = Map.groupBy(requests, ({ orderId }) => orderId)
   const wrongs: string[] = []
+  const done: HerdRun[] = []
   for (const input of inputs) {
     const [journal, { status, output }] = [await flock(tab, 'journal', input.orderId), await flock(tab, 'status', input.orderId)]
     const run: HerdRun = { input, journal, status, ...(output === undefined ? undefined : { output }) }
+    done.push(run)
     wrongs.push(...wrongsOf(run, byOrder.get(input.orderId) ?? [], [{ from, to: Date.now() }]))
   }
-  wrongs.push(...wrongsWhileFull(requests.filter(({ orderId }) => !intended.has(orderId)), from, to))
+  wrongs.push(...wrongsWhileFull(done, byOrder, from, to))
   if (!isRead) wrongs.push('a run could not be read while the disk was full')
   if (byOrder.has(`${prefix}-refused`)) wrongs.push('a run that was not started has called')
   const failures = (await flock(tab, 'logs')).filter((line) => line.includes('quota_exceeded')).length
