@@ -232,7 +232,9 @@ export const bugs = [
 
 /** Names of figures that the table shows, in this order, and what they count. @type {typeof import('./guarantee-words.mjs').figures} */
 export const figures = [
-  ['simulate.schedules', 'schedules simulated'],
+  ['simulate.schedules', 'schedules simulated in one run'],
+  ['simulate.faults', 'faults in them'],
+  ['simulate.violations', 'of them, schedules that violated a guarantee: all by one bug, fixed since (below: older code and a cancelled run)'],
   ['crashPoints.explored', 'crash schedules explored'],
   ['crashPoints.crashes', 'processes that died in them'],
   ['kills.workerd', 'kills of workerd survived'],
