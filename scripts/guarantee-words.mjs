@@ -246,6 +246,4 @@ export const figures = [
   ['fuzz.http.oneField', 'and requests one field away from a valid one'],
   ['mutants.killed', 'mutants killed'],
   ['mutants.total', 'of all mutants'],
-  ['campaign.seconds', 'seconds of the campaign'],
-  ['campaign.seed', 'its first seed'],
 ]
