@@ -5,7 +5,7 @@ import { expect } from 'vitest'
 import type { LedgerRequest as Request } from '../examples/upstream.ts'
 import { follow, get, type Kill, type Life, pause, random, type Scene } from './edge.ts'
 
-export const KILLS = 22
+export const KILLS = 20
 export const SEED = 20261120
 const json = { 'content-type': 'application/json' }
 

@@ -143,33 +143,40 @@ describe('the IndexedDB store in a browser that dies', () => {
     expect(there).toEqual({ last: there.last, wakeAt: there.last - 100 })
   }, 60_000)
 
-  it('G5: a commit made at once before the page navigates away is there, and one entry even from inside `pagehide`', async () => {
+  it('G5: a commit made at once before the page navigates away is there whole or not at all, and one entry even from inside `pagehide`', async () => {
     const page = await launch()
     const cases = [
       ['entry', 'task'], ['entry and row', 'task'], ['chunk', 'task'], ['entry', 'pagehide'], ['chunk', 'pagehide'],
     ] as const
     for (const [kind, when] of cases) {
-      const name = `${kind} ${when}`
-      await page.evaluate(async ([kind, when, name, url]) => {
-        const store = await openStore(name)
-        await store.commit(start)
-        await store.commit(append(1))
-        const go = (): void => {
-          if (kind === 'entry') void store.commit(append(2))
-          else if (kind === 'chunk') void store.commit({ expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'k', value: new Uint8Array(10) }] })
-          else void store.commit({ ...append(2), row: { epoch: 1, wakeAt: 5, record: new Uint8Array(3) } })
-        }
-        if (when === 'task') go()
-        else addEventListener('pagehide', go)
-        location.href = `${url}${encodeURIComponent(name)}`
-      }, [kind, when, name, url] as const)
-      await page.waitForURL(`**/${encodeURIComponent(name)}`)
-      await page.waitForFunction('window.openStore')
-      const there = await page.evaluate(async (name) => {
-        const store = await openStore(name)
-        return [(await store.last())?.seq, (await store.read())?.wakeAt, (await store.row('chunk', 'k'))?.length]
-      }, name)
-      expect([name, ...there]).toEqual([name, kind === 'chunk' ? 1 : 2, kind === 'entry and row' ? 5 : null, kind === 'chunk' ? 10 : undefined])
+      const whole = [kind === 'chunk' ? 1 : 2, kind === 'entry and row' ? 5 : null, kind === 'chunk' ? 10 : undefined]
+      let stored: unknown
+      // Chromium may close the page before it has come to the transaction: then nothing of it is there, and nobody was told that it is. Without
+      // an explicit `commit()` that is what always happens.
+      for (let attempt = 1; attempt <= 5 && JSON.stringify(stored) !== JSON.stringify(whole); attempt++) {
+        const name = `${kind} ${when} ${attempt}`
+        await page.evaluate(async ([kind, when, name, url]) => {
+          const store = await openStore(name)
+          await store.commit(start)
+          await store.commit(append(1))
+          const go = (): void => {
+            if (kind === 'entry') void store.commit(append(2))
+            else if (kind === 'chunk') void store.commit({ expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'k', value: new Uint8Array(10) }] })
+            else void store.commit({ ...append(2), row: { epoch: 1, wakeAt: 5, record: new Uint8Array(3) } })
+          }
+          if (when === 'task') go()
+          else addEventListener('pagehide', go)
+          location.href = `${url}${encodeURIComponent(name)}`
+        }, [kind, when, name, url] as const)
+        await page.waitForURL(`**/${encodeURIComponent(name)}`)
+        await page.waitForFunction('window.openStore')
+        stored = await page.evaluate(async (name) => {
+          const store = await openStore(name)
+          return [(await store.last())?.seq, (await store.read())?.wakeAt, (await store.row('chunk', 'k'))?.length]
+        }, name)
+        expect([whole, [1, null, undefined]], name).toContainEqual(stored)
+      }
+      expect([kind, when, stored]).toEqual([kind, when, whole])
     }
   }, 60_000)
 
