@@ -11,7 +11,7 @@ import { exportRun } from '../../src/journal/export.ts'
 import { isMidDrive } from '../../src/journal/record.ts'
 import { checkReplay } from '../../src/testing/check-replay.ts'
 import { ledgerOf } from '../contract/effects.contract.ts'
-import { anything, gate, ID, open, quiesce, World } from './support.ts'
+import { anything, gate, ID, open, override, quiesce, World } from './support.ts'
 
 describe('G21: a cancel that was acknowledged', () => {
   test('G21: of somebody whom the driver does not hear ends the run as cancelled, however late it is read', async () => {
@@ -411,6 +411,53 @@ describe('a cancel with undo of a generation that has not asked yet for what the
     expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
     expect(undone).toEqual([])
   })
+})
+
+test('G15, G21: what was taken back by hand is not taken for another act that has its key in a later generation', async () => {
+  const undone: number[] = []
+  let round = 0
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    const n = await ctx.step('round', () => ++round)
+    await ctx.effect('pay', () => n, { kind: 'money', onAmbiguous: 'fail', input: n, undo: (made) => { undone.push(made) } })
+    await ctx.sleep('1 day')
+  })
+  const world = new World()
+  // 61: undo_intended. It dies behind the decision and before the undo.
+  const first = world.boot(w, { faults: { fault: ({ batch }) => batch?.entries?.some(({ bytes }) => bytes[1] === 61) === true ? { do: 'crash', when: 'before' } : undefined } })
+  await first.runs.start(w, 0, { id: ID })
+  await first.runs.drive(ID)
+  await first.runs.control(ID, { kind: 'restart' })
+  await first.idle(50)
+  await first.runs.cancel(ID, undefined, { undo: true })
+  expect(await first.runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_unreachable', details: { effects: [{ key: 'pay', generation: 1 }] } } })
+  const [{ seq }] = (world.record().blocked?.details as { effects: [{ seq: number }] }).effects
+  await requestControl(world.shelf.open(ID), first.now, { kind: 'resolve', seq, decision: 'happened' })
+  await first.begin()
+  await first.idle(50)
+  await first.crash()
+  expect(world.kinds().at(-1)).toBe('undo_completed pay')
+  expect(undone).toEqual([])
+  expect(await world.boot(w).runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+  expect(undone).toEqual([2])
+})
+
+test('G21: the intent of an undo is flushed before its function is called', async () => {
+  const seen: string[] = []
+  let fails = false
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    await ctx.step('a', () => 1, { undo: () => { seen.push('undo') } })
+    fails = true
+    return ctx.fail('no')
+  })
+  const world = new World()
+  const process = world.boot(w, { wrap: (store) => override(store, {
+    flush: async () => {
+      for (let turn = 0; turn < 50; turn++) await undefined
+      if (fails) seen.push(`flushed behind ${world.kinds().at(-1)}`)
+    },
+  }) })
+  expect(await process.run(w)).toEqual({ kind: 'ended', status: 'failed' })
+  expect(seen).toEqual(['flushed behind undo_intended a', 'undo'])
 })
 
 test('G9, G21: a patch that is asked for behind a cancel is behind it in the journal too, and a crash between the two is no divergence', async () => {
