@@ -137,10 +137,10 @@ export interface Run<D> {
   resume(): Promise<ControlOutcome>
   /**
    * Begins the next generation: from the beginning, or from a call on. Effects that have happened are found and do not happen
-   * again; steps run again. Throws `already_ended` for a cancelled run.
+   * again; steps run again; it has its whole timeout again. Throws `already_ended` for a cancelled run.
    */
   restart(options?: RestartOptions): Promise<ControlOutcome>
-  /** The next generation of a failed run, from the failure that ended it on. Throws `not_ended` when it has not failed. */
+  /** The next generation of a failed run, from the failure, or the deadline, that ended it on, with its whole timeout. Throws `not_ended` when it has not failed. */
   retry(options?: { readonly id?: string }): Promise<ControlOutcome>
   /**
    * Decides about an effect of which nobody knows whether it happened (status `blocked`, code `ambiguous_effect`), or an undo that

@@ -185,6 +185,7 @@ export interface RunInfo {
   readonly version: number
   readonly generation: number
   readonly createdAt: number
+  /** By then it has ended or is wound up; of this generation: a restart or retry gives the whole timeout again. */
   readonly deadline: number | undefined
   readonly tags: readonly string[]
   readonly metadata: Readonly<Record<string, string>>

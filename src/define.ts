@@ -30,7 +30,10 @@ export interface WorkflowOptions<
   readonly output?: OS
   readonly signals?: Sig
   readonly services?: ServicesType<S>
-  /** Of the whole run, from its start. Default: none. At its end the run is wound up like a cancel and fails with `run_timeout`. */
+  /**
+   * Of the whole run, from its start; again from each restart or retry that somebody asks for, as the code says then. Default: none. At its
+   * end the run is wound up like a cancel and fails with `run_timeout`.
+   */
   readonly timeout?: Duration
   /** How long `ctx.cleanup` may take after a cancel. Default '30 seconds'. */
   readonly grace?: Duration

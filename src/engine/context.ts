@@ -172,9 +172,9 @@ class Context {
   }
 
   get info(): RunInfo {
-    const { runId, definition, start, generation, createdAt, host } = this.#pass.init
+    const { runId, definition, start, generation, createdAt, host, live } = this.#pass.init
     return {
-      runId, workflow: definition.name, version: start.version, generation, createdAt, deadline: start.deadline,
+      runId, workflow: definition.name, version: start.version, generation, createdAt, deadline: live.state.record.deadline,
       tags: start.tags, metadata: start.metadata, host: host.name,
     }
   }

@@ -128,7 +128,7 @@ async function decisionOf(store: RunStore, seq: number): Promise<string | undefi
 
 /**
  * What the next generation inherits: for a restart from a call, everything before that call's first entry; for a retry, everything
- * before the failure that ended the run. Nothing, where something was undone: what follows from it is no longer true.
+ * before the failure, or the deadline, that ended the run. Nothing, where something was undone: what follows from it is no longer true.
  */
 async function past(store: RunStore, record: RunRecord, request: Extract<ControlRequest, { kind: 'restart' | 'retry' }>): Promise<readonly Range[]> {
   const from = request.kind === 'restart' ? request.from : undefined
@@ -137,16 +137,19 @@ async function past(store: RunStore, record: RunRecord, request: Extract<Control
   const ranges: readonly Range[] = [...record.inherited, { from: record.generationSeq, to: Infinity }]
   let cut: number | undefined
   let failure: Entry | undefined
+  let timedOut: number | undefined
   let isUndone = false
   for await (const entry of entriesOf(store, ranges)) {
     if (entry.kind === 'undo_completed') isUndone = true
     if (from !== undefined && cut === undefined && entry.key === from) cut = entry.seq
     if (entry.kind === 'step_failed' || entry.kind === 'effect_failed') failure = entry
     if (from === undefined && (entry.kind === 'run_failed' || entry.kind === 'run_completed')) cut ??= failure?.seq ?? entry.seq
+    // It has failed here, whatever came before and behind: with this in its past it could only fail again.
+    if (entry.kind === 'deadline_passed') timedOut ??= entry.seq
   }
   if (from !== undefined && cut === undefined) throw new StepwellError('invalid_argument', `run ${store.runId} has no entry of a call ${JSON.stringify(from)}`, { details: { from } })
   if (isUndone || cut === undefined) return []
-  const end = cut
+  const end = timedOut === undefined ? cut : from === undefined ? timedOut : Math.min(cut, timedOut)
   return ranges.filter((range) => range.from < end).map((range) => ({ from: range.from, to: Math.min(range.to, end - 1) }))
 }
 

@@ -4,8 +4,8 @@ import { type AnyWorkflow, knowsVersion, type Registry } from '../define.ts'
 import { isStepwellError, maskSecrets, type Redact, StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import { Cursor, type Mark } from '../journal/cursor.ts'
-import { claim, decodeEntry, type Entry, GENESIS } from '../journal/entry.ts'
-import { type Blocked, decodeRecord, isEnded, isMidDrive, type Message, type RunRecord, type StartPayload } from '../journal/record.ts'
+import { claim, type Entry, GENESIS } from '../journal/entry.ts'
+import { type Blocked, decodeRecord, isEnded, isMidDrive, type Message, type RunRecord } from '../journal/record.ts'
 import { Superseded, Writer } from '../journal/writer.ts'
 import { decode } from '../codec.ts'
 import type { Limits } from '../limits.ts'
@@ -16,9 +16,9 @@ import { holds, mayRestart, restartAsked, restartDiverged } from './generation.t
 import { recountLedger } from './ledger.ts'
 import { Live } from './live.ts'
 import { notices, type OnEnd, outboxAt, tell, type Telling } from './notice.ts'
-import { fromPayload } from './outcome.ts'
 import { Pass, type PassEnd } from './pass.ts'
 import { rebuild } from './rebuild.ts'
+import { startOf } from './start.ts'
 import { RunState } from './state.ts'
 import { isExpired, sweep } from './sweep.ts'
 
@@ -406,13 +406,6 @@ function endedUntil({ status, expiresAt }: RunRecord, wakeAt: number | null): Dr
   return {
     kind: 'ended', status, ...(wakeAt === null || wakeAt === expiresAt ? undefined : { wakeAt }), ...(expiresAt === undefined ? undefined : { expiresAt }),
   }
-}
-
-/** What a run was started with. Throws `corrupt_entry`. */
-export async function startOf(store: RunStore): Promise<StartPayload> {
-  const [first] = await store.entries(0, 1)
-  if (first === undefined || first.seq !== 1) throw new StepwellError('corrupt_entry', 'entry 1 of the journal is missing', { details: { seq: 1 } })
-  return await fromPayload(store, decodeEntry(1, first.bytes, GENESIS)) as StartPayload
 }
 
 /** Why this definition may not drive this run, or undefined. */

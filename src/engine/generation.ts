@@ -7,6 +7,7 @@ import { claim, type EntryKind } from '../journal/entry.ts'
 import type { GenerationPayload, RunRecord } from '../journal/record.ts'
 import type { RunStore } from '../store/store.ts'
 import type { Attempts } from './attempt.ts'
+import { startOf } from './start.ts'
 import type { RunState } from './state.ts'
 
 /**
@@ -64,8 +65,9 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
   leaveBehind(attempts, new StepwellError('cancelled', 'the run begins again'))
   const generation = record.generation + 1
   state.writer.generation = generation
+  const deadline = await deadlineAnew(state)
   const payload: GenerationPayload = {
-    generation, because: message.because, inherited: message.inherited,
+    generation, because: message.because, inherited: message.inherited, deadline: deadline ?? null,
     ...(message.from === undefined ? undefined : { from: message.from }), ...(message.principal === undefined ? undefined : { principal: message.principal }),
   }
   await state.commit([{ kind: 'generation_started', calls: 0, payload: encode(payload) }], {
@@ -73,13 +75,24 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
     change: {
       record: {
         generation, generationSeq: state.writer.head.seq + 1, inherited: message.inherited, patches: message.inherited.length === 0 ? [] : record.patches,
-        status: 'running', blocked: undefined, paused: undefined, endedAt: undefined, expiresAt: undefined, lastSeq: undefined, notBefore: undefined, waitingFor: [], wakes: 0,
+        status: 'running', deadline, blocked: undefined, paused: undefined, endedAt: undefined, expiresAt: undefined, lastSeq: undefined, notBefore: undefined, waitingFor: [], wakes: 0,
         restartId: message.id ?? record.restartId,
       },
       wakeAt: host.now() + limits.recoveryMs, epoch, mark: false,
     },
   })
   return true
+}
+
+/**
+ * Whoever restarts a run gives it its whole timeout again: a run that its deadline has ended could not be restarted otherwise. As the code
+ * of today says, which may have been deployed to give it more; where nobody knows the workflow, as it was started.
+ */
+async function deadlineAnew({ store, record, definition, host }: RunState): Promise<number | undefined> {
+  const now = host.now()
+  if (definition !== undefined) return definition.timeoutMs === undefined ? undefined : now + definition.timeoutMs
+  const { deadline } = await startOf(store)
+  return deadline === undefined ? undefined : now + deadline - record.createdAt
 }
 
 /** A key may mean another call in a new generation: of the old one's attempts only effects go on, found by their ledger's key. */

@@ -49,7 +49,7 @@ export async function rebuild(
     return status
   }
   let { seq, hash } = await before(store, record.generationSeq)
-  let { generationSeq, inherited, patches } = record
+  let { generationSeq, inherited, patches, deadline } = record
   while (seq < last.seq) {
     const page = await store.entries(seq, 100)
     if (page.length === 0) break
@@ -58,14 +58,16 @@ export async function rebuild(
       hash = each.hash
       if (each.kind === 'generation_started') {
         generationSeq = seq
-        inherited = (decode(each.payload) as GenerationPayload).inherited ?? []
+        const payload = decode(each.payload) as GenerationPayload
+        inherited = payload.inherited ?? []
+        if (payload.deadline !== undefined) deadline = payload.deadline ?? undefined
         patches = inherited.length === 0 ? [] : patches
       } else if (each.kind === 'patch_applied') patches = [...patches, (decode(each.payload) as { name: string }).name]
     }
   }
   writer.generation = entry.generation
   await state.commit([], {
-    change: { record: { generation: entry.generation, generationSeq, inherited, patches, status: 'running', endedAt: undefined, expiresAt: undefined, lastSeq: undefined }, wakeAt: state.wakeAt, mark: false },
+    change: { record: { generation: entry.generation, generationSeq, inherited, patches, deadline, status: 'running', endedAt: undefined, expiresAt: undefined, lastSeq: undefined }, wakeAt: state.wakeAt, mark: false },
   })
   return undefined
 }

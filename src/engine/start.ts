@@ -8,14 +8,14 @@ import { StepwellError } from '../errors.ts'
 import { hashParts, hex } from '../hash.ts'
 import type { Host } from '../host.ts'
 import { idFromToken, randomId, runId } from '../ids.ts'
-import { encodeEntry, GENESIS } from '../journal/entry.ts'
+import { decodeEntry, encodeEntry, GENESIS } from '../journal/entry.ts'
 import { decodeRecord, encodeRecord, type RunRecord, type StartPayload, swept } from '../journal/record.ts'
 import { tombstoneOf } from '../journal/tombstone.ts'
 import { type Limits, within } from '../limits.ts'
 import { validate } from '../schema.ts'
 import { bounded } from '../store/bounded.ts'
 import type { RunStore } from '../store/store.ts'
-import { toPayload } from './outcome.ts'
+import { fromPayload, toPayload } from './outcome.ts'
 
 /** The id that this start uses. Throws `invalid_id`, `invalid_token`. */
 export function startId(workflow: string, options: Pick<StartOptions, 'id' | 'token'>, random: (bytes: number) => Uint8Array): string {
@@ -118,4 +118,11 @@ function checkOptions(limits: Limits, options: StartOptions): { tags: readonly s
   }
   within(limits, 'metadataBytes', encode(metadata).length, 'metadata')
   return { tags: [...tags], metadata: { ...metadata } }
+}
+
+/** What a run was started with. Throws `corrupt_entry`. */
+export async function startOf(store: RunStore): Promise<StartPayload> {
+  const [first] = await store.entries(0, 1)
+  if (first === undefined || first.seq !== 1) throw new StepwellError('corrupt_entry', 'entry 1 of the journal is missing', { details: { seq: 1 } })
+  return await fromPayload(store, decodeEntry(1, first.bytes, GENESIS)) as StartPayload
 }

@@ -48,7 +48,7 @@ const lines: { readonly [code in ErrorCode]: readonly [status: number, help: str
   effect_ambiguous: [500, 'Find out whether the effect happened: nobody here knows, and its policy is `fail`.'],
   step_failed: [500, 'Read `cause`: the function of the step failed on its last attempt.'],
   step_timeout: [504, 'Give the step a longer `timeout`, or make it heed its abortSignal.'],
-  run_timeout: [504, 'Give the workflow a longer `timeout`, or start it again.'],
+  run_timeout: [504, 'Retry the run: it has its whole `timeout` again, or the longer one that the code gives it by then.'],
   cancelled: [409, 'Nothing failed: somebody cancelled the run; start a new one if it is still wanted.'],
   failed: [422, 'Read the message: the workflow decided to fail.'],
   quota_exceeded: [507, 'Free space on this device or in this store, then resume the run.'],

@@ -180,6 +180,8 @@ export interface GenerationPayload {
   /** The call from which on it runs again. */
   readonly from?: string
   readonly inherited?: RunRecord['inherited']
+  /** It has its whole timeout again; null: there is none. Missing: the run's deadline stays, as after a divergence. */
+  readonly deadline?: number | null
 }
 
 export interface CancelPayload {

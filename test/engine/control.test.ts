@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { requestControl } from '../../src/engine/control.ts'
-import { permanent, workflow } from '../../src/index.ts'
+import { type AnyWorkflow, permanent, workflow } from '../../src/index.ts'
 import { anything, gate, ID, open, World } from './support.ts'
 
 describe('pause and resume', () => {
@@ -224,6 +224,106 @@ describe('restart and retry', () => {
     world.rewrite({ generation: 1, generationSeq: 1, inherited: [] })
     expect(await world.boot(w).runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect(ran).toEqual(['a', 'b', 'b'])
+  })
+})
+
+describe('restart and retry of a run that has a timeout', () => {
+  const HOUR = 3_600_000
+  const slow = (ran: string[], timeout: string | null = '1 hour', sleep = '2 hours'): AnyWorkflow => workflow(
+    { name: 'w', input: anything, ...(timeout === null ? undefined : { timeout: timeout as '1 hour' }) },
+    async (ctx) => {
+      await ctx.step('a', () => { ran.push('a') })
+      try {
+        await ctx.sleep(sleep as '1 hour')
+        await ctx.step('b', () => { ran.push('b') })
+        return ctx.info.deadline
+      } finally {
+        await ctx.cleanup((c) => c.step('release', () => { ran.push('release') }))
+      }
+    },
+  )
+
+  for (const request of [{ kind: 'retry' }, { kind: 'restart' }, { kind: 'restart', from: 'cleanup/release' }] as const) {
+    test(`G21: ${JSON.stringify(request)} of a run that its deadline has ended: it has its whole timeout again, and a cancel of it counts`, async () => {
+      const keepsFirst = !(request.kind === 'restart' && !('from' in request))
+      const ran: string[] = []
+      const world = new World()
+      const first = world.boot(slow(ran))
+      await first.runs.start(slow(ran), 0, { id: ID })
+      expect(await first.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+      expect(ran.splice(0)).toEqual(['a', 'release'])
+      await first.runs.control(ID, request)
+      await first.runs.drive(ID)
+      const deadline = first.now + HOUR
+      expect(world.record()).toMatchObject({ status: 'waiting', generation: 2, deadline })
+      expect(ran.splice(0)).toEqual(keepsFirst ? [] : ['a'])
+      expect(await first.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+      expect(first.now).toBe(deadline)
+      expect((await first.runs.summary(ID)).error).toMatchObject({ code: 'run_timeout', details: { deadline } })
+      // And once more, by code that gives it more time.
+      await first.crash()
+      const second = world.boot(slow(ran, '3 hours'))
+      await second.runs.control(ID, { kind: 'retry' })
+      expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+      expect((await second.runs.summary(ID)).output).toBe(deadline + 3 * HOUR)
+      // And once more, cancelled.
+      await second.runs.control(ID, { kind: 'restart' })
+      await second.runs.drive(ID)
+      await second.runs.cancel(ID)
+      expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    })
+  }
+
+  test('G1: a row that has forgotten its generation gets the deadline of it back from the journal', async () => {
+    const ran: string[] = []
+    const world = new World()
+    const first = world.boot(slow(ran))
+    await first.runs.start(slow(ran), 0, { id: ID })
+    await first.runs.settle(ID)
+    const { deadline: before, inherited, generationSeq } = world.record()
+    await first.runs.control(ID, { kind: 'retry' })
+    await first.runs.drive(ID)
+    const { deadline } = world.record()
+    await first.crash()
+    world.rewrite({ generation: 1, generationSeq, inherited, deadline: before })
+    const second = world.boot(slow(ran))
+    await second.runs.drive(ID)
+    expect(world.record()).toMatchObject({ generation: 2, deadline: deadline as number })
+    expect(deadline).toBeGreaterThan(before as number)
+  })
+
+  test('restarted where nobody knows the workflow, it has the timeout that it was started with; without one it has none', async () => {
+    const ran: string[] = []
+    for (const timeout of ['1 hour', null]) {
+      const world = new World()
+      const first = world.boot(slow(ran, timeout, '10 minutes'))
+      await first.runs.start(slow(ran, timeout, '10 minutes'), 0, { id: ID })
+      expect(await first.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+      await first.crash()
+      const second = world.boot(workflow({ name: 'other', input: anything }, async () => {}))
+      await second.runs.control(ID, { kind: 'restart' })
+      const at = second.now
+      await second.runs.drive(ID)
+      expect(world.record()).toMatchObject({ status: 'blocked', generation: 2, deadline: timeout === null ? undefined : at + HOUR })
+    }
+  })
+
+  test('code that gives no timeout any more restarts it without one', async () => {
+    const ran: string[] = []
+    const world = new World()
+    const first = world.boot(slow(ran))
+    await first.runs.start(slow(ran), 0, { id: ID })
+    await first.runs.settle(ID)
+    await first.crash()
+    const free = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('a', () => {})
+      await ctx.sleep('2 hours')
+      return ctx.info.deadline ?? 'none'
+    })
+    const second = world.boot(free)
+    await second.runs.control(ID, { kind: 'retry' })
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await second.runs.summary(ID)).output).toBe('none')
   })
 })
 
