@@ -16,7 +16,7 @@ import type { RunSummary } from '../src/journal/summary.ts'
 import type { Shelf } from '../src/store/store.ts'
 import { Bells } from './bells.ts'
 import { createBrowserClient, summarize } from './client.ts'
-import { openDatabase } from './database.ts'
+import { type Database, type Lost, openDatabase } from './database.ts'
 import { Drives } from './drives.ts'
 import { Hints } from './hints.ts'
 import { createBrowserHost } from './host.ts'
@@ -76,6 +76,11 @@ export interface StorageHealth {
   /** Bytes of the whole origin. */
   readonly usage: number | undefined
   readonly quota: number | undefined
+  /**
+   * The last time that the browser threw this database away with every run in it, because it found its files damaged. Only Chromium
+   * tells, a kill in the middle of a write is enough, and nothing brings the runs back. Undefined: it has not, or does not say.
+   */
+  readonly lost: Lost | undefined
 }
 
 export interface BrowserClient<W extends AnyWorkflow> extends Client<W> {
@@ -128,6 +133,9 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
   const host = createBrowserHost({ onLog: options.onLog })
   const database = await openDatabase({
     name, ...(options.openTimeout === undefined ? undefined : { openTimeoutMs: toMs(options.openTimeout, 'openTimeout') }),
+    onLost: ({ reason }) => host.log({
+      level: 'error', runId: '*', message: `the browser has thrown the database ${name} away, with every run in it, and made an empty one: ${reason}`,
+    }),
   })
   const shelf = createIdbShelf(database)
 
@@ -183,7 +191,7 @@ export async function browser<const W extends readonly AnyWorkflow[]>(
       return hints.listen(({ runIds }) => listener(runIds))
     },
     expired: () => expired(shelf, host.now()),
-    storage: storageHealth,
+    storage: () => storageHealth(database),
     close,
     async destroy() {
       await close()
@@ -271,11 +279,12 @@ async function inParts<A, B>(all: readonly A[], work: (one: A) => Promise<B>): P
   return done
 }
 
-async function storageHealth(): Promise<StorageHealth> {
+async function storageHealth(database: Database): Promise<StorageHealth> {
   const storage = (navigator as Partial<Navigator>).storage as Partial<StorageManager> | undefined
-  const [persisted, estimate] = await Promise.all([
+  const [persisted, estimate, lost] = await Promise.all([
     storage?.persisted?.().catch(() => undefined),
     storage?.estimate?.().catch(() => undefined),
+    database.lost().catch(() => undefined),
   ])
-  return { persisted, usage: estimate?.usage, quota: estimate?.quota }
+  return { persisted, usage: estimate?.usage, quota: estimate?.quota, lost }
 }

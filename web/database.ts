@@ -10,6 +10,16 @@ export type StoreName = 'run' | 'entry' | 'side' | 'item'
 /** Of the database; generic, so that a newer stepwell seldom needs another (platform fact 90). */
 const version = 1
 
+/** What the item `lost` says, once the browser has thrown the database away and made an empty one. */
+export interface Lost {
+  /** When it said so, by the device's clock. */
+  readonly at: number
+  /** In its own words. */
+  readonly reason: string
+}
+
+const lostKey = 'lost'
+
 /** What the item `format` says: a newer number means that an older stepwell must not write here, whatever the version. */
 const format = 1
 const formatKey = 'format'
@@ -20,6 +30,8 @@ export interface DatabaseOptions {
   readonly openTimeoutMs?: number
   /** The connection was given up because another tab wants to upgrade or delete the database. It is opened again when used. */
   readonly onReleased?: () => void
+  /** The browser has just made an empty database in place of a damaged one: whatever was stored is gone. */
+  readonly onLost?: (lost: Lost) => void
 }
 
 /** What the work inside a transaction has: its stores, and the three ways to end. */
@@ -52,6 +64,8 @@ export interface Database {
   write<T>(stores: readonly StoreName[], options: WriteOptions<T>, work: (turn: Turn<T>) => void): Promise<T>
   getItem(key: string): Promise<unknown>
   putItem(key: string, value: unknown): Promise<void>
+  /** The last time that the browser threw everything away, and said so; only Chromium does. */
+  lost(): Promise<Lost | undefined>
   /** Gives the connection back, for a page that goes to sleep; the next use opens it again. */
   release(): void
   /** For good: whatever is under way ends, later uses throw. */
@@ -74,14 +88,16 @@ class Connection implements Database {
   readonly name: string
   #timeoutMs: number
   #onReleased: (() => void) | undefined
+  #onLost: ((lost: Lost) => void) | undefined
   #db: IDBDatabase | undefined
   #opening: Promise<IDBDatabase> | undefined
   #isClosed = false
 
-  constructor({ name, openTimeoutMs = 5_000, onReleased }: DatabaseOptions) {
+  constructor({ name, openTimeoutMs = 5_000, onReleased, onLost }: DatabaseOptions) {
     this.name = name
     this.#timeoutMs = openTimeoutMs
     this.#onReleased = onReleased
+    this.#onLost = onLost
   }
 
   async connect(): Promise<IDBDatabase> {
@@ -120,6 +136,10 @@ class Connection implements Database {
       turn.write(turn.store('item').put(value, key))
       turn.finish()
     })
+  }
+
+  async lost(): Promise<Lost | undefined> {
+    return await this.getItem(lostKey) as Lost | undefined
   }
 
   release(): void {
@@ -195,12 +215,14 @@ class Connection implements Database {
   async #openOnce(at: number | undefined): Promise<IDBDatabase> {
     let isBlocked = false
     let db: IDBDatabase | undefined
+    let lost: Lost | undefined
     if (typeof indexedDB === 'undefined') throw unavailable(this.name, 'this browser has no IndexedDB here', undefined)
     const opening = openDB(this.name, at, {
-      upgrade: (made, oldVersion, _newVersion, tx) => {
+      upgrade: (made, oldVersion, _newVersion, tx, event) => {
         // `idb` makes a promise of every transaction it wraps; an upgrade that fails is told by the open itself.
         tx.done.catch(() => {})
-        createStores(unwrap(made), oldVersion)
+        lost = lossOf(event)
+        createStores(unwrap(made), oldVersion, lost)
       },
       blocked: () => (isBlocked = true),
       blocking: () => {
@@ -217,7 +239,10 @@ class Connection implements Database {
     })
     db = unwrap(wrapped)
     const names = db.objectStoreNames
-    if ((['run', 'entry', 'side', 'item'] as const).every((name) => names.contains(name))) return db
+    if ((['run', 'entry', 'side', 'item'] as const).every((name) => names.contains(name))) {
+      if (lost !== undefined) this.#onLost?.(lost)
+      return db
+    }
     db.close()
     throw new StepwellError('wrong_namespace', `the database ${this.name} was not made by stepwell`)
   }
@@ -246,12 +271,23 @@ class Connection implements Database {
 
 class Timeout extends Error {}
 
-function createStores(db: IDBDatabase, oldVersion: number): void {
+/**
+ * Chromium deletes a database whose files it finds damaged, opens an empty one, and says so here and nowhere else (`dataLoss`; in no
+ * standard). A kill in the middle of a write is enough: test/kill/torn-log.ts.
+ */
+function lossOf(event: IDBVersionChangeEvent): Lost | undefined {
+  const { dataLoss, dataLossMessage } = event as { readonly dataLoss?: unknown; readonly dataLossMessage?: unknown }
+  return dataLoss === 'total' ? { at: Date.now(), reason: String(dataLossMessage ?? '') } : undefined
+}
+
+function createStores(db: IDBDatabase, oldVersion: number, lost: Lost | undefined): void {
   if (oldVersion > 0) return
   db.createObjectStore('run', { keyPath: 'runId' }).createIndex('due', 'wakeAt')
   db.createObjectStore('entry')
   db.createObjectStore('side')
-  db.createObjectStore('item').put(format, formatKey)
+  const items = db.createObjectStore('item')
+  items.put(format, formatKey)
+  if (lost !== undefined) items.put(lost, lostKey)
 }
 
 /**

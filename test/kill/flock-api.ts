@@ -18,6 +18,8 @@ export interface FlockApi {
   /** Uses up all the space that this origin has; so many records. */
   fill(): Promise<number>
   logs(): readonly string[]
+  /** What `storage()` says of a database that the browser has thrown away. */
+  lost(): Promise<{ readonly at: number; readonly reason: string } | undefined>
   /** Keeps the page's thread busy, so that its process can be told. */
   spin(ms: number): number
 }

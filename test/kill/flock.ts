@@ -18,8 +18,8 @@ import { type Browser, freshProfile, launch, sleep, until } from './site.ts'
 export interface Flock {
   readonly upstream: Upstream
   readonly profile: string
-  /** Opens Chromium on the profile of this flock. */
-  launch(): Promise<Browser>
+  /** Opens Chromium on the profile of this flock; as site.ts says. */
+  launch(options?: { readonly keepsTorn?: boolean }): Promise<Browser>
   /** A tab with the page in it; `script` runs in it before anything else. */
   visit(browser: Browser, script?: string): Promise<Tab>
   close(): Promise<void>
@@ -40,8 +40,8 @@ export async function openFlock(): Promise<Flock> {
   return {
     upstream,
     profile: profile.path,
-    async launch() {
-      const browser = await launch(profile.path)
+    async launch(options) {
+      const browser = await launch(profile.path, options)
       browsers.add(browser)
       return browser
     },

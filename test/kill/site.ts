@@ -12,6 +12,7 @@ import { build } from 'esbuild'
 import { type BrowserContext, chromium as driver, type Page as Tab } from 'playwright-core'
 import { chromium } from '../../scripts/chromium.mjs'
 import type { PageApi } from './page-api.ts'
+import { cutTorn } from './torn-log.ts'
 
 export interface Act {
   readonly tab: string
@@ -100,7 +101,10 @@ export async function freshProfile(): Promise<{ readonly path: string; remove():
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 10 }) }
 }
 
-export async function launch(profile: string): Promise<Browser> {
+/** What a kill before this has torn is cut off first, unless it is to be kept: torn-log.ts says why. */
+export async function launch(profile: string, { keepsTorn = false } = {}): Promise<Browser> {
+  const torn = keepsTorn ? 0 : await cutTorn(profile)
+  if (torn > 0) console.log('a log of Chromium ended in the middle of a record: cut off there')
   const portFile = join(profile, 'DevToolsActivePort')
   await rm(portFile, { force: true })
   // A process group of its own, so that one signal reaches all of it.

@@ -93,6 +93,7 @@ const flock: FlockApi = {
     return records
   },
   logs: () => logs,
+  lost: async () => (await (await opening).storage()).lost,
   spin(ms) {
     const until = performance.now() + ms
     let n = 0

@@ -180,6 +180,7 @@ describe('a run in a browser', () => {
     const health = await well.storage()
     expect(health.persisted).toBe(false)
     expect(health.quota).toBeGreaterThan(0)
+    expect(health.lost).toBeUndefined()
   })
 
   test('a listener of subscribe or onLog that throws harms no run', async () => {
