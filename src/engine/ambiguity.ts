@@ -157,6 +157,8 @@ export class Ambiguities {
   #probe(open: OpenEffect, now: number): void {
     const { call } = open
     const step = call.step as StepPart
+    // Of a pass that could not write what it was answered, or did not wait for it: two answers would be two outcomes.
+    this.#dropProbe(open)
     open.phase = 'probing'
     open.probes++
     const run = (call.effect as EffectPart).probe as StepPart['run']

@@ -223,11 +223,11 @@ class Context {
   }
 
   signal(): Promise<unknown> {
-    return this.#run('signal', () => { throw new StepwellError('unsupported', 'ctx.signal is not in this version') })
+    return this.#run('signal', () => { throw new StepwellError('unsupported', 'ctx.signal is not in this version; a test answers it with a mock') })
   }
 
   child(): Promise<unknown> {
-    return this.#run('child', () => { throw new StepwellError('unsupported', 'ctx.child is not in this version: start a run in a step') })
+    return this.#run('child', () => { throw new StepwellError('unsupported', 'ctx.child is not in this version: start a run in a step; a test answers it with a mock') })
   }
 
   #call(what: string, make: () => Parameters<Pass['ask']>[0]): Promise<unknown> {

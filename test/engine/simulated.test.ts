@@ -6,9 +6,10 @@ import type { AnyWorkflow } from '../../src/define.ts'
 import type { Decided } from '../../src/engine/ambiguity.ts'
 import { requestCancel } from '../../src/engine/cancel.ts'
 import { requestControl } from '../../src/engine/control.ts'
-import { workflow } from '../../src/index.ts'
+import { ambiguous, workflow } from '../../src/index.ts'
 import { exportRun } from '../../src/journal/export.ts'
 import { isMidDrive } from '../../src/journal/record.ts'
+import type { Batch } from '../../src/store/store.ts'
 import { checkReplay } from '../../src/testing/check-replay.ts'
 import { ledgerOf } from '../contract/effects.contract.ts'
 import { anything, gate, ID, open, override, quiesce, World } from './support.ts'
@@ -500,6 +501,53 @@ test('G11: a clock that is set back between a cancel and the end of the run: no 
   const times = process.world.entries().map(({ at }) => at)
   expect(times).toEqual(times.toSorted((a, b) => a - b))
   expect(process.now).toBeLessThan(times.at(-1) as number)
+})
+
+describe('G2, G13: what a probe answered could not be written', () => {
+  const probing = (probe: () => unknown, and: () => unknown = () => 0): AnyWorkflow => workflow({ name: 'w', input: anything }, async (ctx) => {
+    const { a } = await ctx.all({
+      a: (c) => c.effect('a', () => { throw ambiguous(new Error('who knows')) }, { kind: 'money', input: 1, onAmbiguous: 'probe', probe: probe as () => 'unknown' }),
+      b: (c) => c.step('b', and),
+    })
+    return a
+  })
+  /** `effect_decided`: 54. `step_completed`: 10. */
+  const full = (kind: number, times: number) => {
+    let left = times
+    return { fault: ({ batch }: { batch?: Batch | undefined }) => batch?.entries?.some(({ bytes }) => bytes[1] === kind) === true && left-- > 0 ? { do: 'fail', error: 'quota' } as const : undefined }
+  }
+
+  test('its answer counts once, however often the disk was full', async () => {
+    let probes = 0
+    const w = probing(() => { probes++; return { happened: 'yes' } })
+    const process = open(w, { faults: full(54, 2) })
+    await process.runs.start(w, 0, { id: ID })
+    expect(await process.runs.drive(ID)).toMatchObject({ kind: 'unavailable' })
+    expect(await process.runs.drive(ID)).toMatchObject({ kind: 'unavailable' })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(process.world.kinds().filter((kind) => kind.includes('effect_'))).toEqual(['effect_intended all/a/a', 'effect_ambiguous all/a/a', 'effect_decided all/a/a', 'effect_completed all/a/a'])
+    expect((await process.runs.summary(ID)).output).toBe('yes')
+    expect(probes).toBe(3)
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+
+  test('one that is still on its way when the disk is full is not waited for, and its answer is nobody\'s', async () => {
+    const [answers, step] = [gate<{ happened: string }>(), gate<number>()]
+    let probes = 0
+    const w = probing(() => { probes++; return answers.promise }, () => step.promise)
+    const process = open(w, { faults: full(10, 1) })
+    await process.runs.start(w, 0, { id: ID })
+    const first = await process.begin()
+    expect(probes).toBe(1)
+    step.open(1)
+    expect(await first.end).toMatchObject({ kind: 'unavailable' })
+    const second = await process.begin()
+    expect(probes).toBe(2)
+    answers.open({ happened: 'yes' })
+    expect(await second.end).toEqual({ kind: 'ended', status: 'completed' })
+    expect(process.world.kinds().filter((kind) => kind.includes('effect_'))).toEqual(['effect_intended all/a/a', 'effect_ambiguous all/a/a', 'effect_decided all/a/a', 'effect_completed all/a/a'])
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
 })
 
 async function replayed(world: World, definition: Parameters<typeof checkReplay>[1]): Promise<{ readonly ok: boolean; readonly error?: unknown }> {

@@ -18,5 +18,6 @@ export const found: readonly (readonly [seed: number, what: string])[] = [
   [1301341, 'older code diverged from a run that was undoing, and began a generation in which nothing asked for what was to be undone'],
   [40001331, 'a pause that came together with a cancel stopped the undoing for good'],
   [3006613, 'a retry of a run that its deadline had ended inherited the passed deadline: it failed at once, and a cancel that was acknowledged had no effect'],
+  [5121496, 'a probe that answered and whose answer could not be written answered once more in the next drive: an effect had two outcomes'],
   [16629, 'a step that ended while its run was paused ran once more when it was resumed'],
 ]
