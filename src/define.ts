@@ -55,6 +55,7 @@ export interface Workflow<
   readonly replays: readonly number[]
   readonly input: Schema
   readonly output: Schema | undefined
+  readonly signals: Readonly<Record<string, Schema>>
   readonly timeoutMs: number | undefined
   readonly graceMs: number
   readonly onDivergence: 'fail' | 'restart'
@@ -117,6 +118,7 @@ export function workflow(
     replays: Object.freeze([...replays]),
     input: options.input,
     output,
+    signals: Object.freeze({ ...signals }),
     timeoutMs: options.timeout === undefined ? undefined : toMs(options.timeout, 'timeout'),
     graceMs: toMs(options.grace ?? '30 seconds', 'grace'),
     onDivergence,

@@ -11,14 +11,15 @@ import { hex } from '../hash.ts'
 import { type Limits, limits as limitsOf } from '../limits.ts'
 import { createMemoryShelf } from '../store/memory.ts'
 import type { MaybePromise, RunStore } from '../store/store.ts'
+import { type Mocks, MockTable } from './mocks.ts'
 import { createQuiesce } from './quiesce.ts'
 import { replayWatched, sayWhere } from './replay-watch.ts'
 import { atCommits, atQuiescence, pairs, parseSchedule, printSchedule, type Schedule, smallest } from './schedule.ts'
 import type { FakeServices } from './fake-services.ts'
+import { standingIn } from './stand-ins.ts'
 import type { TestHost } from './test-host.ts'
 import { type Explored, Trial, type TrialInit } from './trial.ts'
-import type { Watch } from './watch.ts'
-
+import type { StandInRole, Watch } from './watch.ts'
 
 export interface ExploreOptions<D extends AnyWorkflow, O> {
   /** A fresh, empty store; one for each schedule. Its handle outlives the crashes. Default: memory. */
@@ -29,6 +30,8 @@ export interface ExploreOptions<D extends AnyWorkflow, O> {
   readonly outside?: () => O
   /** What a process lends to steps, or what makes it for each process. */
   readonly services?: FakeServices<D> | ((outside: O, host: TestHost) => object)
+  /** Answers of signals and children, which nobody else gives here, by name. */
+  readonly mocks?: Pick<Mocks, StandInRole>
   /** Holds after every schedule; throws when it does not. */
   readonly check?: (outside: O, end: Explored) => void
   /** Asks for a cancel once the journal has this many entries; asked again when a crash took the answer. */
@@ -96,7 +99,7 @@ export async function exploreCrashes<D extends AnyWorkflow, O = undefined>(
   const { services } = options
   if (typeof services !== 'function') given(services as object | undefined, 'services')
   const init: TrialInit = {
-    workflow, input,
+    workflow: standingIn(workflow, new MockTable(given(options.mocks, 'mocks'), [])), input,
     open: options.open ?? ((id) => createMemoryShelf().open(id)),
     quiesce: options.quiesce ?? createQuiesce(),
     outside: () => options.outside?.(),

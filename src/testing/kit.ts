@@ -15,6 +15,7 @@ import type { FakeServices } from './fake-services.ts'
 import { type FaultPlan, FaultStore, type StoreMethod } from './fault-store.ts'
 import { type ForcedTimeouts, type Mocks, MockTable } from './mocks.ts'
 import { createQuiesce } from './quiesce.ts'
+import { standingIn } from './stand-ins.ts'
 import { TestHost } from './test-host.ts'
 import { TestRun } from './test-run.ts'
 import { TestRuns } from './test-runs.ts'
@@ -119,7 +120,7 @@ export class TestKit<W extends AnyWorkflow> {
     const known = this.#runs.get(id)
     if (known !== undefined) return known as TestRun<AnyWorkflow> as TestRun<D>
     const run: TestRun<D> = new TestRun({
-      id, created, workflow, host: this.host, limits: this.#init.limits ?? {}, isGuarded: this.#init.guard !== false,
+      id, created, workflow: standingIn(workflow, this.#mocks), host: this.host, limits: this.#init.limits ?? {}, isGuarded: this.#init.guard !== false,
       boot: (watched) => this.#boot(watched),
       observe: () => this.#open(id),
       call: (asked, role, call, own) => this.#call(asked, role, call, own),
@@ -240,7 +241,7 @@ export class TestKit<W extends AnyWorkflow> {
 
   #call(asked: AskedCall, role: Role, call: FunctionCall, own: () => unknown): unknown {
     const key = asked.key ?? call.key
-    const { run } = this.#mocks.body(role, asked.name, key, call, own)
+    const run = this.#mocks.body(role, asked.name, key, call, own)
     const forced = this.#mocks.timeout(role, asked.name, key, call.attempt)
     if (forced !== undefined) {
       this.#withheld.add(`${call.runId} ${call.key} ${call.attempt}`)

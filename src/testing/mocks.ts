@@ -2,7 +2,8 @@
 
 import { StepwellError } from '../errors.ts'
 import { given, needed } from '../given.ts'
-import { type FunctionCall, type Role, allRoles } from './watch.ts'
+import { standInName } from './stand-ins.ts'
+import { type FunctionCall, type Role, type StandInRole, allRoles, standInRoles } from './watch.ts'
 
 /**
  * What a call gives instead of running its function: a function of the call (its answer may be a promise, and it may throw), an error
@@ -12,9 +13,11 @@ export type Mock = ((call: FunctionCall) => unknown) | object | string | number 
 
 /**
  * Mocks by kind of call, then by the name of the call, or by its key as the journal shows it, which goes first. Every function that a ctx
- * call brings can be mocked: a kind of call that comes later is one more word here.
+ * call brings can be mocked, and so can a signal (its payload, as a sender gives it) and a child (its output), by their names.
  */
-export type Mocks = { readonly [role in Role]?: Readonly<Record<string, Mock>> }
+export type Mocks = { readonly [role in Role | StandInRole]?: Readonly<Record<string, Mock>> }
+
+const mockable: readonly (Role | StandInRole)[] = [...allRoles, ...standInRoles]
 
 export interface ForcedTimeout {
   /** How many attempts of a call never answer. Default 1. */
@@ -34,7 +37,7 @@ export class MockTable {
   constructor(mocks: Mocks, timeouts: ForcedTimeouts) {
     needed(mocks, 'mocks')
     for (const role of Object.keys(mocks)) {
-      if (!allRoles.includes(role as Role)) throw new StepwellError('invalid_argument', `mocks: there is no kind of call ${JSON.stringify(role)}: ${allRoles.join(', ')} are`)
+      if (!mockable.includes(role as Role)) throw new StepwellError('invalid_argument', `mocks: there is no kind of call ${JSON.stringify(role)}: ${mockable.join(', ')} are`)
       given(mocks[role as Role], `mocks.${role}`)
     }
     if (!Array.isArray(timeouts)) needed(timeouts, 'timeouts')
@@ -51,19 +54,23 @@ export class MockTable {
   }
 
   /** The function to run: the mock, or the call's own. */
-  body(role: Role, name: string | undefined, key: string, call: FunctionCall, own: () => unknown): { readonly isMock: boolean; readonly run: () => unknown } {
-    const found = [key, name].find((each) => each !== undefined && this.#mocks.has(`${role} ${each}`))
-    if (found === undefined) return { isMock: false, run: own }
-    this.#unused.delete(`mock of ${role} ${found}`)
-    const mock = this.#mocks.get(`${role} ${found}`)
-    return {
-      isMock: true,
-      run: () => {
-        if (typeof mock === 'function') return (mock as (call: FunctionCall) => unknown)(call)
-        if (mock instanceof Error) throw mock
-        return mock
-      },
-    }
+  body(role: Role, name: string | undefined, key: string, call: FunctionCall, own: () => unknown): () => unknown {
+    const found = [key, name].find((each) => each !== undefined && this.has(role, each))
+    return found === undefined ? own : () => this.answer(role, found, call)
+  }
+
+  /** A signal or child whose answer never comes needs no answer. */
+  has(role: Role | StandInRole, name: string): boolean {
+    return this.#mocks.has(`${role} ${name}`) || (standInRoles.includes(role as StandInRole) && this.#timeouts.has(standInName(role as StandInRole, name)))
+  }
+
+  /** What the mock gives; throws what it throws. */
+  answer(role: Role | StandInRole, name: string, call: FunctionCall): unknown {
+    this.#unused.delete(`mock of ${role} ${name}`)
+    const mock = this.#mocks.get(`${role} ${name}`)
+    if (typeof mock === 'function') return (mock as (call: FunctionCall) => unknown)(call)
+    if (mock instanceof Error) throw mock
+    return mock
   }
 
   /** Whether this attempt never answers. */

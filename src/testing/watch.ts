@@ -4,6 +4,7 @@
 import type { Ctx } from '../context.ts'
 import type { AnyWorkflow } from '../define.ts'
 import { CallSite } from './call-site.ts'
+import { frontOf, type Method } from './inner-ctx.ts'
 
 /** A ctx call of the workflow function. */
 export interface AskedCall {
@@ -22,6 +23,11 @@ export interface AskedCall {
 export type Role = (typeof allRoles)[number]
 
 export const allRoles = ['step', 'effect', 'once', 'probe', 'undo'] as const
+
+/** What has no function of its own in the workflow, and is answered by others (stand-ins.ts). */
+export type StandInRole = (typeof standInRoles)[number]
+
+export const standInRoles = ['signal', 'child'] as const
 
 /** Of the call object that every such function gets, what the kit needs. */
 export interface FunctionCall {
@@ -95,33 +101,10 @@ export class Watch {
   }
 
   #ctx(ctx: Ctx): Ctx {
-    const branch = (fn: unknown): unknown =>
-      typeof fn === 'function' ? (inner: Ctx, ...rest: never[]) => (fn as AnyFunction)(this.#ctx(inner) as never, ...rest) : fn
-    const branches = (fns: unknown): unknown =>
-      typeof fns === 'object' && fns !== null ? Object.fromEntries(Object.entries(fns).map(([label, fn]) => [label, branch(fn)])) : fns
-    return new Proxy(ctx, {
-      get: (target, name): unknown => {
-        const value: unknown = Reflect.get(target, name, target)
-        if (typeof value !== 'function' || typeof name !== 'string') return value
-        const method = value.bind(target) as (...args: unknown[]) => unknown
-        if (journaled.has(name)) return (...args: unknown[]) => this.#ask(name, method, target, args)
-        switch (name) {
-          case 'all': case 'race': case 'any': case 'settled':
-            return (fns: unknown) => method(branches(fns))
-          case 'map':
-            return (label: unknown, items: unknown, options: unknown, fn: unknown) => method(label, items, options, branch(fn))
-          case 'scope':
-            return (label: unknown, fn: unknown) => method(label, branch(fn))
-          case 'cleanup':
-            return (fn: unknown) => method(branch(fn))
-          default:
-            return method
-        }
-      },
-    })
+    return frontOf(ctx, (name, method, target) => journaled.has(name) ? (...args) => this.#ask(name, method, target, args) : undefined)
   }
 
-  #ask(name: string, method: (...args: unknown[]) => unknown, ctx: Ctx, args: readonly unknown[]): unknown {
+  #ask(name: string, method: Method, ctx: Ctx, args: readonly unknown[]): unknown {
     const role = roles[name]
     const [first, fn, options] = args
     const given = role !== undefined && typeof options === 'object' && options !== null ? options as Readonly<Record<string, unknown>> : {}

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { type AnyWorkflow, services, workflow } from '../../src/index.ts'
 import { hex } from '../../src/hash.ts'
-import { type Fault, fakeServices, testHost, type TestKit } from '../../src/testing/index.ts'
+import { exploreCrashes, type Fault, fakeServices, testHost, type TestKit } from '../../src/testing/index.ts'
 import { equal, ok } from '../../src/testing/assert.ts'
 
 interface Shop {
@@ -117,6 +117,51 @@ export const kitCases: readonly { readonly title: string; readonly run: () => Pr
       const keyed = testHost({ workflows: [twice], mocks: { step: { s: 'by name', 's#1': 'by key' } } })
       equal(await (await keyed.start(twice, 0)).result(), ['by name', 'by key', 'by name'], 'mocks by key')
       keyed.done()
+    },
+  },
+  {
+    title: 'mocks answer signals and children, by name, in every branch and after a crash; a signal that does not come is undefined at its timeout',
+    run: async () => {
+      const parcel = workflow({ name: 'parcel', input: z.object({ id: z.string() }), output: z.object({ code: z.string() }) }, async () => ({ code: 'never run' }))
+      const approval = workflow({
+        name: 'approval', input: z.string(), signals: { approve: z.object({ by: z.string().transform((name) => name.toUpperCase()) }), stop: z.string() },
+      }, async (ctx, id) => {
+        const stop = await ctx.signal('stop', { timeout: '2 days' })
+        const { approve } = await ctx.all({ approve: (c) => c.signal('approve'), price: (c) => c.step('price', () => 5) })
+        const { code } = await ctx.scope('ship', (c) => c.child(parcel, { id }))
+        return [stop ?? 'not stopped', approve.by, code]
+      })
+      const asked: unknown[] = []
+      const t = testHost({
+        workflows: [approval], timeouts: ['signal:stop'],
+        mocks: {
+          signal: { approve: () => t.delay('3 days').then(() => ({ by: 'ada' })) },
+          child: { parcel: ({ input, attempt }) => { asked.push(input, attempt); return { code: 'P1' } } },
+        },
+      })
+      const run = await t.start(approval, 'o1')
+      await run.expect({ status: 'running', never: ['signal:approve', 'child:parcel'] })
+      await t.advance('4 days')
+      await run.expect({ status: 'running', failed: ['signal:stop'], completed: ['all/price/price'], never: ['child:parcel'] })
+      await t.crash()
+      equal(await run.result(), ['not stopped', 'ADA', 'P1'], 'the result')
+      equal(asked, [{ id: 'o1' }, 1], 'what the child was asked')
+      await run.expect({ completed: ['all/price/price', 'all/approve/signal:approve', 'ship/child:parcel'], outcomes: { 'child:parcel': { code: 'P1' } } })
+      t.done()
+
+      const sold = testHost({ workflows: [approval], mocks: { signal: { stop: 'stop', approve: { by: 'eve' } }, child: { parcel: new Error('sold out'), other: 1 } } })
+      includes(await messageOf(async () => (await sold.start(approval, 'o2')).result()), 'sold out')
+      equal(await messageOf(() => sold.done()), 'never used: mock of child other', 'what was not used')
+      for (const [mocks, says] of [
+        [{ signal: { stop: 'stop', approve: { by: 5 } } }, 'the payload of signal "approve"'],
+        [{ signal: { stop: 'stop', approve: { by: 'eve' } }, child: { parcel: { code: 5 } } }, 'the output of child parcel'],
+      ] as const) includes(await messageOf(async () => (await testHost({ workflows: [approval], mocks }).start(approval, 'o3')).result()), says)
+      // What no mock answers is the engine's, which does not have it yet.
+      const alone = await testHost({ workflows: [approval] }).start(approval, 'o4')
+      equal((await alone.settle()).blocked?.code, 'unsupported', 'without mocks')
+
+      const counts = await exploreCrashes(approval, 'o5', { mocks: { signal: { stop: 'stop', approve: { by: 'eve' } }, child: { parcel: { code: 'P2' } } } })
+      ok(counts.crashes > 10, `${counts.crashes} crashes`)
     },
   },
   {
