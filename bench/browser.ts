@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 import { chromium as chromiumPath } from '../scripts/chromium.mjs'
-import { type Figure, ratios } from './figures.ts'
+import { type Figure, percentile, ratios } from './figures.ts'
 
 const root = resolve(import.meta.dirname, '..')
 const STEPS = 10_000
@@ -41,6 +41,8 @@ interface Bench {
   stepwell(kind: 'sequential' | 'parallel', n: number): Promise<Timed>
   bare(n: number, bytes: number): Promise<number>
   entryBytes(): Promise<number>
+  /** Milliseconds of each of `n`: whole runs of five effects, or starts until they are acknowledged. */
+  each(what: 'effects' | 'start', n: number): Promise<number[]>
 }
 
 export async function browser(isQuick: boolean): Promise<Figure[]> {
@@ -83,6 +85,11 @@ export async function browser(isQuick: boolean): Promise<Figure[]> {
       sequential.push(await bare(steps, bytes), await stepwell('sequential', steps))
       for (const { n, rates } of parallel) rates.push(await bare(n, bytes), await stepwell('parallel', n))
     }
+    const each = (what: 'effects' | 'start', n: number): Promise<number[]> =>
+      page.evaluate(([what, n]) => (globalThis as unknown as { bench: Bench }).bench.each(what as 'start', n as number), [what, n] as const)
+    await each('effects', 10)
+    const effects = await each('effects', isQuick ? 30 : 200)
+    const starts = await each('start', isQuick ? 30 : 200)
     const both = [{ name: 'browser.sequential', rates: sequential }, ...parallel.map(({ n, rates }) => ({ name: `browser.parallel.${n}`, rates }))]
     return [
       { name: 'browser.sequential.vsBareIdb', values: ratios(sequential.steps, sequential.bare) },
@@ -96,6 +103,10 @@ export async function browser(isQuick: boolean): Promise<Figure[]> {
         { name: `${name}.wholeRun.vsBareIdb`, values: ratios(run, bare) },
         { name: `${name}.wholeRun.stepsPerSecond`, values: run },
       ]),
+      { name: 'browser.fiveEffects.p50Ms', values: [percentile(effects, 50)] },
+      { name: 'browser.fiveEffects.p99Ms', values: [percentile(effects, 99)] },
+      { name: 'browser.start.p50Ms', values: [percentile(starts, 50)] },
+      { name: 'browser.start.p99Ms', values: [percentile(starts, 99)] },
       { name: 'browser.entryBytes', values: [bytes] },
     ]
   } finally {

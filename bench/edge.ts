@@ -3,7 +3,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { unstable_startWorker } from 'wrangler'
-import { type Figure, ratios } from './figures.ts'
+import { type Figure, percentile, ratios } from './figures.ts'
 
 const root = resolve(import.meta.dirname, '..')
 const STEPS = 10_000
@@ -71,6 +71,18 @@ export async function edge(isQuick: boolean): Promise<Figure[]> {
       }
     }
 
+    // Each by itself, as whoever waits for it has it.
+    const n = isQuick ? 50 : 300
+    await call('each', { what: 'effects', n: 20 })
+    await call('each', { what: 'start', n: 20 })
+    const effects = await call<number[]>('each', { what: 'effects', n })
+    const starts = await call<number[]>('each', { what: 'start', n })
+    const sweeps: number[] = []
+    for (let round = 0; round < rounds; round++) {
+      const { ms, entries } = await call<{ ms: number; entries: number }>('sweep', { n: STEPS, id: id() })
+      sweeps.push(entries / ms * 1000)
+    }
+
     await call('sequential', { n: COUNTED, id: 'counted' })
     const cost = await call<Cost>('cost', { id: 'counted' })
 
@@ -87,6 +99,11 @@ export async function edge(isQuick: boolean): Promise<Figure[]> {
       { name: 'edge.replay.concurrent.entriesPerSecond', values: journals.get('concurrent')?.rates ?? [] },
       { name: 'edge.replay.withIo.entriesPerSecond', values: journals.get('settled')?.rates ?? [] },
       { name: 'edge.rowsWrittenPerStep', values: [(cost.rowsWritten + cost.alarmsSet) / COUNTED] },
+      { name: 'edge.fiveEffects.p50Ms', values: [percentile(effects, 50)] },
+      { name: 'edge.fiveEffects.p99Ms', values: [percentile(effects, 99)] },
+      { name: 'edge.start.p50Ms', values: [percentile(starts, 50)] },
+      { name: 'edge.start.p99Ms', values: [percentile(starts, 99)] },
+      { name: 'edge.sweep.entriesPerSecond', values: sweeps },
       { name: 'edge.sequential.stepsPerSecond', values: rates.steps },
       { name: 'edge.sequential.bareSql.rowsPerSecond', values: rates.bare },
       { name: 'edge.sequential.cloudflareWorkflows.stepsPerSecond', values: rates.cloudflare },

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { availableParallelism, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
-import { type Figure, print, toJson } from './figures.ts'
+import { type Figure, overBudget, print, toJson } from './figures.ts'
 
 const parts = {
   size: async () => (await import('./size.ts')).size(),
@@ -12,7 +12,7 @@ const parts = {
 }
 
 const { values: options } = parseArgs({
-  options: { json: { type: 'string' }, only: { type: 'string', multiple: true }, quick: { type: 'boolean', default: false } },
+  options: { json: { type: 'string' }, only: { type: 'string', multiple: true }, quick: { type: 'boolean', default: false }, check: { type: 'boolean', default: false } },
 })
 const wanted = (options.only ?? Object.keys(parts)).flatMap((name) => name.split(','))
 for (const name of wanted) if (!Object.hasOwn(parts, name)) throw new Error(`--only takes ${Object.keys(parts).join(', ')}; ${name} is none of them`)
@@ -25,5 +25,7 @@ for (const name of wanted as (keyof typeof parts)[]) {
 console.log(`\nNode ${process.versions.node}, ${availableParallelism()} cores, load ${(loadavg()[0] as number).toFixed(1)}${options.quick ? ', few rounds (--quick)' : ''}\n`)
 print(figures)
 if (options.json !== undefined) writeFileSync(options.json, toJson(figures))
+const over = options.check ? overBudget(figures) : []
+for (const line of over) console.error(`OVER BUDGET: ${line}`)
 // What a benchmark has started ends with it, whatever still holds on to it.
-process.exit()
+process.exit(over.length > 0 ? 1 : 0)

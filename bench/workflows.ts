@@ -19,3 +19,11 @@ export const sequential = workflow({ name: 'sequential', input: any<{ n: number 
 export const parallel = workflow({ name: 'parallel', input: any<{ n: number }>() }, async (ctx, { n }) => {
   await Promise.all(Array.from({ length: n }, () => ctx.step('step', async () => RESULT)))
 })
+
+/** Five effects as money is moved: an intent before each and an outcome behind it, both on the disk. */
+export const fiveEffects = workflow({ name: 'five-effects', input: any<null>() }, async (ctx) => {
+  for (let i = 0; i < 5; i++) await ctx.effect('effect', async () => RESULT, { kind: 'money', input: i, onAmbiguous: 'ask' })
+})
+
+/** One commit before it is acknowledged, and it sleeps. */
+export const asleep = workflow({ name: 'asleep', input: any<null>() }, async (ctx) => { await ctx.sleep('1 day') })

@@ -1,5 +1,5 @@
 // `npm run bench`: the figures of docs/performance.md, measured side by side on this machine. Programs, not tests: nothing fails for
-// being slow. `--json FILE` writes the medians by name, `--only edge|browser|size` measures a part, `--quick` takes fewer rounds.
+// being slow, unless `--check` is given: then a budget that is not kept is exit code 1. `--json FILE` writes the medians by name, `--only edge|browser|size` measures a part, `--quick` takes fewer rounds.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { node, root, setup, toolEnv } from './setup.mjs'

@@ -2,11 +2,11 @@
 
 import { workflow } from 'stepwell'
 import { browser, type BrowserClient } from 'stepwell/web'
-import { any, RESULT } from '../workflows.ts'
+import { any, asleep, fiveEffects, RESULT } from '../workflows.ts'
 
 const NAME = 'bench'
 const BARE = 'bare'
-let opened: BrowserClient<typeof sequential | typeof parallel> | undefined
+let opened: Promise<BrowserClient<typeof sequential | typeof parallel | typeof fiveEffects | typeof asleep>> | undefined
 let bareDatabase: IDBDatabase | undefined
 
 /** Milliseconds. */
@@ -38,11 +38,26 @@ const parallel = workflow({ name: 'parallel', input }, async (ctx, { n }) => {
  * baseline writes into an open database too, and neither starts nor ends anything.
  */
 async function stepwell(kind: 'sequential' | 'parallel', n: number): Promise<Timed> {
-  opened ??= await browser({ name: NAME, workflows: [sequential, parallel] as const })
+  const well = await openWell()
   const start = performance.now()
-  const run = await opened.start(kind, { n })
+  const run = await well.start(kind, { n })
   await run.result()
   return { steps: stepsMs, run: performance.now() - start }
+}
+
+const openWell = (): Promise<BrowserClient<typeof sequential | typeof parallel | typeof fiveEffects | typeof asleep>> =>
+  (opened ??= browser({ name: NAME, workflows: [sequential, parallel, fiveEffects, asleep] as const }))
+
+async function each(what: 'effects' | 'start', n: number): Promise<number[]> {
+  const well = await openWell()
+  const times: number[] = []
+  for (let i = 0; i < n; i++) {
+    const start = performance.now()
+    if (what === 'start') await well.start(asleep, null)
+    else await (await well.start(fiveEffects, null)).result()
+    times.push(performance.now() - start)
+  }
+  return times
 }
 
 /** The baseline: one put for each transaction, which is committed explicitly and awaited. Durability is relaxed, as for our steps. */
@@ -93,5 +108,5 @@ function open(name: string, upgrade: (db: IDBDatabase) => void): Promise<IDBData
   })
 }
 
-export const bench = { stepwell, bare, entryBytes }
+export const bench = { stepwell, bare, entryBytes, each }
 Object.assign(globalThis, { bench })

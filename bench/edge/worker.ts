@@ -7,9 +7,10 @@ import { edge } from 'stepwell/worker'
 import { registry } from '../../src/define.ts'
 import { Driver } from '../../src/engine/drive.ts'
 import { limits } from '../../src/limits.ts'
+import { sweep } from '../../src/engine/sweep.ts'
 import { createHost } from '../../worker/host.ts'
 import { createSqliteStore } from '../../worker/sqlite-store.ts'
-import { any, parallel, RESULT, sequential } from '../workflows.ts'
+import { any, asleep, fiveEffects, parallel, RESULT, sequential } from '../workflows.ts'
 
 interface Env {
   readonly CLOUDFLARE: Workflow<CloudflareInput>
@@ -50,7 +51,12 @@ const concurrentJournal = workflow({ name: 'concurrent-journal', input, services
   await ctx.sleep('1 day')
 })
 
-const workflows = [sequential, parallel, promptJournal, settledJournal, concurrentJournal] as const
+/** Ends at once, and may go soon after: what is measured is its sweep. */
+const expiring = workflow({ name: 'expiring', input, retention: { completed: '1 minute' } }, async (ctx, { n }) => {
+  await Promise.all(Array.from({ length: n }, () => ctx.step('step', async () => RESULT)))
+})
+
+const workflows = [sequential, parallel, fiveEffects, asleep, expiring, promptJournal, settledJournal, concurrentJournal] as const
 const lend = (): { outside: Outside } => ({ outside: { call: () => new Response('a').text() } })
 const well = edge({ workflows, services: (_: Env) => lend(), authorize: null })
 
@@ -92,6 +98,17 @@ export class Run extends well.Run {
   cost(): Cost {
     const [row] = this.ctx.storage.sql.exec<{ n: number; bytes: number }>('SELECT count(*) AS n, sum(length(bytes)) AS bytes FROM entry').toArray()
     return { rowsWritten: this.#rowsWritten, alarmsSet: this.#alarmsSet, entries: row?.n ?? 0, entryBytes: row?.bytes ?? 0 }
+  }
+
+  /** Milliseconds that it takes to remove the ended run, whose time is over. */
+  async swept(): Promise<{ ms: number; entries: number }> {
+    const { entries } = this.cost()
+    const host = { ...createHost(), now: () => Date.now() + 3_600_000 }
+    const start = performance.now()
+    const end = await sweep({ store: createSqliteStore(this.ctx.storage, this.ctx.id.name ?? ''), host, limits: limits(), isStopped: () => false })
+    const ms = performance.now() - start
+    if (end !== 'swept') throw new Error(`the sweep ended ${end}`)
+    return { ms, entries }
   }
 
   /** Milliseconds that one whole drive takes: a new driver, as after an eviction, that replays the journal and parks. */
@@ -146,7 +163,20 @@ async function cloudflare(env: Env, input: CloudflareInput): Promise<number> {
   }
 }
 
-async function stepwell(env: Env, definition: typeof sequential | typeof parallel, n: number, id: string): Promise<number> {
+/** How long each of `n` takes, one after the other: whole runs of five effects, or starts until they are acknowledged. */
+async function each(env: Env, what: 'effects' | 'start', n: number): Promise<number[]> {
+  const client = well.client(env)
+  const times: number[] = []
+  for (let i = 0; i < n; i++) {
+    const start = performance.now()
+    if (what === 'start') await client.start(asleep, null)
+    else await (await client.start(fiveEffects, null)).result()
+    times.push(performance.now() - start)
+  }
+  return times
+}
+
+async function stepwell(env: Env, definition: typeof sequential | typeof parallel | typeof expiring, n: number, id: string): Promise<number> {
   const client = well.client(env)
   const start = performance.now()
   const run = await client.start(definition, { n }, { id })
@@ -189,6 +219,10 @@ export default {
       case '/prepare':
         await prepare(env, text('journal') as Journal, number('n'), id)
         return Response.json(null)
+      case '/each': return Response.json(await each(env, text('what') as 'effects', number('n')))
+      case '/sweep':
+        await stepwell(env, expiring, number('n'), id)
+        return Response.json(await exports.Run.getByName(id).swept())
       case '/replay': return Response.json(await exports.Run.getByName(id).replay())
       default: return new Response('not found', { status: 404 })
     }
