@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { canonicalBytes } from '../../src/codec.ts'
 import type { Ctx } from '../../src/context.ts'
+import { fingerprint } from '../../src/engine/key.ts'
+import { blake3 } from '../../src/hash.ts'
 import { workflow } from '../../src/index.ts'
 import { anything, ID, open, World } from './support.ts'
 
@@ -422,5 +425,27 @@ describe('G15: idempotency keys of steps', () => {
       ctx.step('s', note('s'), { input: { b: [new Date(5), { y: 2, x: 1 }], a: 1 } }),
     )
     expect(one).toEqual(two)
+  })
+})
+
+describe('G9: fingerprints', () => {
+  /** As docs/journal.md describes it, in the plainest way. */
+  const plain = (kind: number, key: string, input: unknown): Uint8Array => {
+    const [text, declared] = [new TextEncoder().encode(key), input === undefined ? undefined : canonicalBytes(input)]
+    const length = (n: number): number[] => [n & 255, (n >> 8) & 255, (n >> 16) & 255, n >>> 24]
+    return blake3(Uint8Array.from([kind, ...length(text.length), ...text, ...(declared === undefined ? [0] : [1, ...length(declared.length), ...declared])])).slice(0, 16)
+  }
+
+  test.each(['s', '', 'é', 'Ā', '\u0000', 'a\u007f\u0080', '鍵', '🔑', 'é'.repeat(200), 'k'.repeat(255), 'k'.repeat(5000), 'aé'.repeat(3000)])('G9: of the key %j are those of its UTF-8, with and without input, whatever was hashed before', (key) => {
+    for (const input of [undefined, null, '', 'é', { b: [1, 'x'.repeat(70_000)] }]) {
+      const bytes = input === undefined ? undefined : canonicalBytes(input)
+      expect(fingerprint('step', key, bytes)).toEqual(plain(1, key, input))
+      expect(fingerprint('money', key, bytes)).toEqual(plain(18, key, input))
+    }
+  })
+
+  test('G9: texts that agree in the low bytes of their characters are different calls', () => {
+    const found = ['\u0041', '\u0141', '\u4141', 'é', 'e\u0301'].map((key) => fingerprint('step', key, undefined).join())
+    expect(new Set(found).size).toBe(found.length)
   })
 })

@@ -326,8 +326,10 @@ describe('G24: the retention mark', () => {
     expect(marks).toEqual([undefined, ...Array<undefined>(marks.length - 2).fill(undefined), expiresAt])
   })
 
-  test('of a run that is cancelled where nobody knows its workflow: as its definition said at the start', async () => {
-    const w = workflow({ name: 'w', input: anything, retention }, async (ctx) => { await ctx.sleep('1 day') })
+  test.each([
+    ['both', retention, 30], ['one for failures alone', { failed: '30 days' }, 30], ['none for failures', { completed: '7 days' }, undefined],
+  ] as const)('of a run that is cancelled where nobody knows its workflow: as its definition said at the start, %s', async (_, given, days) => {
+    const w = workflow({ name: 'w', input: anything, retention: given }, async (ctx) => { await ctx.sleep('1 day') })
     const world = new World()
     const first = world.boot(w)
     await first.runs.start(w, 0, { id: ID })
@@ -337,8 +339,8 @@ describe('G24: the retention mark', () => {
     await second.runs.cancel(ID)
     const end = await second.runs.settle(ID)
     const { endedAt, expiresAt } = world.record()
-    expect(expiresAt).toBe((endedAt as number) + 30 * DAY)
-    expect(end).toEqual({ kind: 'ended', status: 'cancelled', expiresAt })
+    expect(expiresAt).toBe(days === undefined ? undefined : (endedAt as number) + days * DAY)
+    expect(end).toEqual({ kind: 'ended', status: 'cancelled', ...(days === undefined ? undefined : { expiresAt }) })
   })
 
   test('a duration that is none is no definition', () => {
