@@ -87,10 +87,10 @@ export function sleepCall(scope: Scope, name: 'ctx.sleep' | 'ctx.sleepUntil', un
 export function nothing(): void {}
 
 export function checkHost(at: At, hostName: string, what: 'step' | 'effect', name: string): void {
-  if (at === 'any' || hostName === 'test' || at === hostName) return
-  if (at !== 'edge' && at !== 'browser') {
+  if (at !== 'edge' && at !== 'browser' && at !== 'any') {
     throw new StepwellError('invalid_argument', `${what} ${name}: at is "edge", "browser" or "any"`)
   }
+  if (at === 'any' || hostName === 'test' || at === hostName) return
   throw new StepwellError('wrong_host', at === 'edge'
     ? `${what} ${name} runs at the edge and this run is in a browser: await ctx.moveTo('edge') before it`
     : `${what} ${name} runs in a browser and this run is at the edge`, { details: { at, host: hostName, name } })

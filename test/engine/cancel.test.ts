@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { cancelOutcome, requestCancel } from '../../src/engine/cancel.ts'
 import { workflow } from '../../src/index.ts'
 import type { Batch } from '../../src/store/store.ts'
-import { anything, errorOf, gate, ID, open, type Process, World } from './support.ts'
+import { anything, errorOf, gate, ID, open, override, type Process, World } from './support.ts'
 
 const forever = (): Promise<never> => new Promise(() => {})
 
@@ -401,6 +401,20 @@ describe('G21: cancel', () => {
     for (const reason of ['x'.repeat(1025), 5, null] as never[]) {
       expect((await errorOf(() => requestCancel(store, process.now, { reason }))).code).toBe('invalid_argument')
     }
+  })
+
+  test('G21: where the store never says whether it was stored, it is asked for three times, and then refused', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => { await ctx.sleep('1 day') })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    let commits = 0
+    const cause = new Error('the line is dead')
+    const dumb = override(process.world.shelf.open(ID), { commit: () => {
+      if (++commits > 9) throw new Error('it asks without end')
+      return { kind: 'unknown', error: cause }
+    } })
+    expect(await errorOf(() => requestCancel(dumb, process.now))).toMatchObject({ code: 'store_unavailable', retryable: true, cause })
+    expect(commits).toBe(3)
   })
 
   test('G21: durable: posted, then a crash before anybody drove; the run ends cancelled and starts no step (T-086, 5.2 no. 10)', async () => {

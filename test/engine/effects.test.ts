@@ -296,6 +296,37 @@ describe('G13: what nobody knows', () => {
     expect(effects(process).slice(0, 5)).toEqual(['effect_intended e', 'effect_ambiguous e', 'effect_decided e', 'effect_attempt_failed e', 'effect_intended e'])
   })
 
+  for (const [answer, status, last, undone] of [
+    ['did-not-happen', 'failed', 'effect_decided e', []], [{ happened: 'x' }, 'done', 'effect_recorded e', ['x']], ['unknown', 'ambiguous', 'effect_decided e', []],
+  ] as const) {
+    for (const fails of [false, true]) {
+      test(`G13, G16: a probe answers ${JSON.stringify(answer)} when nobody waits any more: known, not called again, and the run ends ${fails ? 'failed' : 'completed'}`, async () => {
+        const answers = gate<typeof answer>()
+        let calls = 0
+        const taken: unknown[] = []
+        const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+          ctx.effect('e', () => { calls++; throw ambiguous(new Error('who knows')) }, {
+            ...money, onAmbiguous: 'probe', probe: () => answers.promise as never, otherwise: 'fail', undo: (value) => { taken.push(value) },
+          }).catch(() => {})
+          await ctx.sleep('1 second')
+          if (fails) ctx.fail('no')
+          return 'done'
+        })
+        const process = open(w)
+        await process.runs.start(w, 0, { id: ID })
+        const drive = await process.begin()
+        await process.pass(2000)
+        answers.open(answer)
+        expect(await drive.end).toEqual({ kind: 'ended', status: fails ? 'failed' : 'completed' })
+        expect(calls).toBe(1)
+        const isUndone = fails && undone.length > 0
+        expect(effects(process).filter((kind) => kind.startsWith('effect_'))).toEqual(['effect_intended e', 'effect_ambiguous e', 'effect_decided e', ...(last === 'effect_decided e' ? [] : [last])])
+        expect(taken).toEqual(isUndone ? undone : [])
+        expect((await ledger(process))[0]).toMatchObject({ status: isUndone ? 'undone' : status })
+      })
+    }
+  }
+
   test('G12: a successor decides nothing before startBy and the timeout have passed', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => new Promise(() => {}), { ...money, onAmbiguous: 'skip', fallback: 0 }))
     const world = new World()
@@ -376,11 +407,28 @@ describe('G21: in a cleanup', () => {
 
 describe('G14, G15: what is told apart', () => {
   test('G14: money without a policy or an input throws before anything is written', async () => {
-    for (const options of [{ kind: 'money', input: 1 }, { kind: 'money', onAmbiguous: 'fail' }, { kind: 'money', input: 1, onAmbiguous: 'skip' }, { kind: 'money', input: 1, onAmbiguous: 'probe' }, { kind: 'bribe', onAmbiguous: 'fail' }, {}]) {
-      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => 1, options as never))
+    for (const [options, says, code = 'invalid_argument'] of [
+      [{ kind: 'money', input: 1 }, 'needs onAmbiguous'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'hope' }, 'needs onAmbiguous'],
+      [{ kind: 'money', onAmbiguous: 'fail' }, 'input'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'skip' }, 'needs a fallback'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'probe' }, 'needs a probe'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'probe', probe: 5 }, 'needs a probe'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'probe', probe: () => 'unknown', otherwise: 'skip' }, 'otherwise is'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'fail', undo: 5 }, 'undo is a function'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'fail', at: 'moon' }, 'at is'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'fail', timeout: 'soon' }, 'timeout', 'invalid_duration'],
+      [{ kind: 'money', input: 1, onAmbiguous: 'fail', retry: { limit: -1 } }, 'retry.limit'],
+      [{ kind: 'idempotent', onAmbiguous: 'ask' }, 'idempotent'],
+      [{ kind: 'bribe', onAmbiguous: 'fail' }, 'kind'],
+      [{}, 'kind'],
+    ] as const) {
+      let calls = 0
+      const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => ++calls, options as never))
       const process = open(w)
-      expect(await process.run(w)).toMatchObject({ kind: 'blocked', blocked: { code: 'invalid_argument' } })
+      expect(await process.run(w)).toMatchObject({ kind: 'blocked', blocked: { code, message: expect.stringContaining(says) as string } })
       expect(process.world.kinds()).toEqual(['run_started'])
+      expect(calls).toBe(0)
     }
   })
 
