@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Ctx } from '../../src/context.ts'
 import { permanent, StepwellError, workflow } from '../../src/index.ts'
-import { anything, ID, open, World } from './support.ts'
+import { anything, gate, ID, open, World } from './support.ts'
 
 const once = { retry: { limit: 0 } } as const
 
@@ -350,4 +350,31 @@ describe('G22: a bug of the workflow function blocks the run, so that a typo nev
       details: { path: expect.stringContaining('deep[0].fn') as unknown },
     })
   })
+})
+
+test('G22, G16: a bug while an effect is under way: it is not told to stop, what becomes of it is recorded, and a fixed deploy goes on with it', async () => {
+  const answer = gate<string>()
+  let calls = 0
+  let signal: AbortSignal | undefined
+  const make = (isFixed: boolean) => workflow({ name: 'w', input: anything }, async (ctx) => {
+    const paid = ctx.effect('pay', (call) => { calls++; signal = call.abortSignal; return answer.promise }, { kind: 'money', input: 1, onAmbiguous: 'ask' })
+    await ctx.step('s', () => 1)
+    if (!isFixed) (undefined as unknown as () => void)()
+    return paid
+  })
+  const world = new World()
+  const first = world.boot(make(false))
+  await first.runs.start(make(false), 0, { id: ID })
+  const drive = await first.begin()
+  await first.idle()
+  expect(signal?.aborted).toBe(false)
+  answer.open('paid')
+  expect(await drive.end).toMatchObject({ kind: 'blocked', blocked: { code: 'workflow_bug' } })
+  expect(signal?.aborted).toBe(false)
+  expect(world.kinds().at(-1)).toMatch(/^effect_(completed|recorded) pay$/)
+  await first.crash()
+  const second = world.boot(make(true))
+  expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+  expect((await second.runs.summary(ID)).output).toBe('paid')
+  expect(calls).toBe(1)
 })
