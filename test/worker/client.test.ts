@@ -1,4 +1,5 @@
-import { env, withExports } from 'cloudflare:workers'
+import { runInDurableObject } from 'cloudflare:test'
+import { env, exports, withExports } from 'cloudflare:workers'
 import { expect, test, vi } from 'vitest'
 import { BlobRef, type Client, isStepwellError, StepwellError } from '../../src/index.ts'
 import { PROTOCOL, type RunRpc } from '../../worker/rpc.ts'
@@ -251,6 +252,14 @@ test('host_misconfigured: the first request says what is missing in wrangler.tom
   expect(await error(start('keyValue'))).toMatchObject({ code: 'host_misconfigured', message: expect.stringContaining('sqlite') as string })
   const plain = withExports({ Run: class {} }, () => error(client.start('add', { a: 1, b: 2 }))) as Promise<StepwellError>
   expect(await plain).toMatchObject({ code: 'host_misconfigured', message: expect.stringContaining('is not configured as a Durable Object') as string })
+})
+
+test('host_misconfigured: an object that is reached by no name has no run, and writes nothing', async () => {
+  const stub = exports.Run.get(exports.Run.newUniqueId())
+  const { ok, error: refused } = await (stub as unknown as RunRpc).summary(PROTOCOL) as { ok: boolean; error?: unknown }
+  expect(ok).toBe(false)
+  expect(JSON.stringify(refused)).toContain('host_misconfigured')
+  expect(await runInDurableObject(stub, (_, { storage }) => storage.sql.exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'").toArray())).toEqual([])
 })
 
 test('a binding in env reaches the same class', async () => {

@@ -19,6 +19,14 @@ test('G28: whatever is given to an export of stepwell/worker is taken or refused
   expect(await wrongWith(new Map([['client', worker.edge(options).client as never]]), { client: [{}, { principal: 'ada' }] }, [])).toEqual([])
 })
 
+test.each([
+  ['className', 5], ['className', null], ['binding', {}], ['bodyBytes', 0], ['bodyBytes', '5'], ['bodyBytes', Number.NaN], ['authorize', undefined], ['authorize', {}], ['services', undefined],
+  ['redact', 'x'], ['onEnd', {}], ['workflows', [w, w]], ['limits', { entries: 0 }], ['limits', { entry: 5 }],
+] as const)('G28: the option %s of edge() is no %j', (name, value) => {
+  const options = { workflows: [w], services: () => ({}), authorize: null, [name]: value }
+  expect(() => worker.edge(options as never)).toThrow(expect.objectContaining({ kind: 'usage' }))
+})
+
 test('G28: whatever is given to a worker\'s client and its runs is taken or refused by a typed error', async () => {
   expect(await wrongWith(methodsOf(client), {
     start: ['echo', 1, { token: unique(), tags: ['a'], metadata: {}, delay: 5 }], get: ['echo', 'id', {}], putBlob: [unique(), new Uint8Array(3), { progress: () => {} }],

@@ -160,6 +160,14 @@ test('PUT blobs: a body of any length becomes a blob, whose reference a start ca
   expect(await send('PUT', `/v1/runs/${unique()}/blobs`, { headers: octets })).toMatchObject({ status: 200, body: { size: 0 } })
 })
 
+test('an empty body is none, whatever its type; a type that is not known is refused all the same', async () => {
+  for (const init of [{}, { body: '', headers: JSON_TYPE }, { body: '', headers: { 'content-type': WIRE } }]) {
+    const { body: { id } } = await post('/v1/workflows/add/runs', '{"input":{"a":1,"b":2}}')
+    expect(await send('POST', `/v1/runs/${String(id)}/pause`, init)).toMatchObject({ status: 200 })
+  }
+  expectProblem(await send('POST', `/v1/runs/${unique()}/pause`, { body: '', headers: { 'content-type': 'text/plain' } }), 'unsupported_media_type')
+})
+
 test('application/json is plain: what looks like a marker of ours stays what it is', async () => {
   const input = { $: ['date', 1], nested: [{ $: { $: ['undefined'] } }], ['__proto__']: { x: 1 } }
   const { body } = await post('/v1/workflows/echo/runs?wait=20', `{"input":{"$":["date",1],"nested":[{"$":{"$":["undefined"]}}],"__proto__":{"x":1}}}`)
