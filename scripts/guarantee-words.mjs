@@ -237,7 +237,7 @@ export const bugs = [
 export const figures = [
   ['simulate.schedules', 'schedules simulated in one run'],
   ['simulate.faults', 'faults in them'],
-  ['simulate.violations', 'of them, schedules that violated a guarantee: all by one bug, fixed since (below: older code and a cancelled run)'],
+  ['simulate.violations', 'of them, schedules that violated a guarantee'],
   ['crashPoints.explored', 'crash schedules explored'],
   ['crashPoints.crashes', 'processes that died in them'],
   ['kills.workerd', 'kills of workerd survived'],
