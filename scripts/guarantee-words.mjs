@@ -247,6 +247,8 @@ export const figures = [
   ['fuzz.http.requests', 'of them HTTP requests'],
   ['fuzz.http.reached', 'of these, requests that reached a handler'],
   ['fuzz.http.oneField', 'and requests one field away from a valid one'],
+  ['fuzz.workerd.mb', 'MB that workerd held at most under them'],
+  ['fuzz.mb', 'MB that the fuzzing process held at most'],
   ['mutants.killed', 'mutants killed'],
   ['mutants.total', 'of all mutants'],
 ]
