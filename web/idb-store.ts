@@ -4,7 +4,7 @@
 
 import { StepwellError } from '../src/errors.ts'
 import { runId as legalRunId } from '../src/ids.ts'
-import { checkBatch, checkLimit, checkPage, hotEntry, staleReason } from '../src/store/batch.ts'
+import { checkBatch, checkLimit, checkPage, hotEntry, numbersTaken, staleReason } from '../src/store/batch.ts'
 import type { Batch, CommitAnswer, Page, RunRow, RunStore, Shelf, SideRow, StoredEntry, Table } from '../src/store/store.ts'
 import { earlier, inboxKey } from '../src/store/store.ts'
 import { type Database, type StoreName, type Turn, writeError } from './database.ts'
@@ -280,15 +280,17 @@ class IdbStore implements RunStore {
   }
 
   /** The row as it will be: the same object when it does not change, undefined when there is none. */
-  #nextRun({ groups, post = [], row, wakeBy }: Own, run: StoredRun | undefined, head: number): StoredRun | undefined {
+  #nextRun(batch: Own, run: StoredRun | undefined, head: number): StoredRun | undefined {
+    const { groups, row, wakeBy } = batch
+    const numbers = numbersTaken(batch)
     if (row === undefined) {
-      if (run === undefined || (post.length === 0 && (run.stop === undefined || groups.length === 0))) return run
+      if (run === undefined || (numbers === 0 && (run.stop === undefined || groups.length === 0))) return run
       const { stop, wakeAt: before, ...rest } = run
       const wakeAt = earlier(before ?? null, wakeBy)
-      return { ...rest, inbox: run.inbox + post.length, ...(wakeAt !== null && { wakeAt }), ...(stop !== undefined && groups.length === 0 && { stop }) }
+      return { ...rest, inbox: run.inbox + numbers, ...(wakeAt !== null && { wakeAt }), ...(stop !== undefined && groups.length === 0 && { stop }) }
     }
     const { epoch, wakeAt, record } = row
-    const inbox = (run?.inbox ?? row.inbox ?? 0) + post.length
+    const inbox = (run?.inbox ?? row.inbox ?? 0) + numbers
     const isTakenOver = run !== undefined && (run.epoch !== epoch || run.stop !== undefined)
     return {
       runId: this.runId, epoch, inbox, record, born: run?.born ?? randomName(),

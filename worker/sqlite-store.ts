@@ -4,7 +4,7 @@
 
 import { StepwellError } from '../src/errors.ts'
 import { runId as legalRunId } from '../src/ids.ts'
-import { checkBatch, checkLimit, checkPage, hotEntry, type Standing, staleReason } from '../src/store/batch.ts'
+import { checkBatch, checkLimit, checkPage, hotEntry, numbersTaken, type Standing, staleReason } from '../src/store/batch.ts'
 import type {
   Batch, CommitAnswer, Expect, Page, RunRow, RunStore, SideRow, StaleReason, StoredEntry, Table,
 } from '../src/store/store.ts'
@@ -249,7 +249,7 @@ class ObjectStore implements SqliteStore {
     if (stored === undefined) for (const table of sql.createTables) this.#run(table)
     const before = stored?.isStarted === true ? stored.inbox : (row?.inbox ?? 0)
     const posted = post.map((_, i) => before + i + 1)
-    const inbox = before + posted.length
+    const inbox = before + numbersTaken(batch)
     if (stored === undefined) {
       const values = row === undefined ? [-1, inbox, null, null] : [row.epoch, inbox, row.wakeAt, row.record]
       this.#run(sql.insertRun, sql.schemaVersion, this.runId, ...values)

@@ -12,7 +12,7 @@ export const maxValueBytes = 1_900_000
 export const maxPageRows = 10_000
 
 const legalKey = /^[\x20-\x7e]{1,512}$/
-const tables: ReadonlySet<string> = new Set(['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state', 'effect'])
+const tables: ReadonlySet<string> = new Set(['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state', 'effect', 'signal', 'receipt', 'token'])
 
 /**
  * The entry of a batch that does nothing but append it behind a head, or undefined. That is nearly every commit of a run, and
@@ -41,6 +41,7 @@ export function checkBatch(batch: Batch): void {
   }
   const isDriver = expect.kind === 'absent' || expect.kind === 'head'
   if (expect.kind === 'epoch') count(expect.epoch, 'expect.epoch')
+  if (expect.kind === 'next') count(expect.inbox, 'expect.inbox')
   if (expect.kind === 'head') {
     count(expect.epoch, 'expect.epoch')
     count(expect.seq, 'expect.seq')
@@ -71,11 +72,13 @@ export function checkBatch(batch: Batch): void {
   }
   if (post !== undefined) {
     if (expect.kind === 'none' || expect.kind === 'epoch') throw bad('a message needs a run: use expect \'exists\'')
+    if (expect.kind === 'next') throw bad('a commit that expects to be the next message posts no other')
     for (const message of post) checkBytes(message, 'a message')
   }
   if (wakeBy !== undefined) {
     // The driver says with its row when the run is woken.
-    if (expect.kind !== 'exists' || post === undefined || post.length === 0) throw bad('wakeBy belongs to a message with expect \'exists\'')
+    const isMessage = expect.kind === 'next' || (expect.kind === 'exists' && post !== undefined && post.length > 0)
+    if (!isMessage) throw bad('wakeBy belongs to a message: use expect \'exists\' and post, or expect \'next\'')
     count(wakeBy, 'wakeBy')
   }
   if (take !== undefined) {
@@ -123,6 +126,9 @@ export function staleReason(expect: Expect, standing: Standing | undefined): Sta
       return standing === undefined ? undefined : 'exists'
     case 'exists':
       return standing === undefined ? 'absent' : undefined
+    case 'next':
+      if (standing === undefined) return 'absent'
+      return standing.inbox === expect.inbox ? undefined : 'inbox'
     case 'epoch':
       if (standing === undefined) return 'absent'
       return standing.epoch === expect.epoch ? undefined : 'epoch'
@@ -134,6 +140,11 @@ export function staleReason(expect: Expect, standing: Standing | undefined): Sta
     default:
       throw bad(`expect: ${shown((expect satisfies never as { kind: unknown }).kind)} is no kind`)
   }
+}
+
+/** How many numbers of messages a batch takes. */
+export function numbersTaken({ expect, post }: Pick<Batch, 'expect' | 'post'>): number {
+  return expect.kind === 'next' ? 1 : post?.length ?? 0
 }
 
 /** The limit of a read. Throws `invalid_argument`, or `limit_exceeded` above `maxPageRows`: a short page must mean the end. */

@@ -4,7 +4,7 @@
 import { StepwellError } from '../errors.ts'
 import { given } from '../given.ts'
 import { runId as legalRunId } from '../ids.ts'
-import { checkBatch, checkLimit, checkPage, hotEntry, staleReason } from './batch.ts'
+import { checkBatch, checkLimit, checkPage, hotEntry, numbersTaken, staleReason } from './batch.ts'
 import type { Batch, CommitAnswer, Page, RunRow, RunStore, Shelf, SideRow, StoredEntry, Table } from './store.ts'
 import { earlier, inboxKey } from './store.ts'
 
@@ -67,7 +67,7 @@ class Run {
   readonly entries: StoredEntry[] = []
   readonly side: { readonly [table in Table]: SideTable } = {
     inbox: new SideTable(), outbox: new SideTable(), chunk: new SideTable(), manifest: new SideTable(), memo: new SideTable(),
-    state: new SideTable(), effect: new SideTable(),
+    state: new SideTable(), effect: new SideTable(), signal: new SideTable(), receipt: new SideTable(), token: new SideTable(),
   }
 }
 
@@ -172,7 +172,7 @@ class MemoryStore implements MemoryRunStore {
       if (value === null) table.delete(key)
       else table.set(key, value)
     }
-    const inbox = first - 1 + posted.length
+    const inbox = first - 1 + numbersTaken(batch)
     if (batch.row !== undefined && record !== undefined) {
       target.row = { runId: this.runId, epoch: batch.row.epoch, inbox, wakeAt: batch.row.wakeAt, record }
     } else if (target.row !== undefined) {

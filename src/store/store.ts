@@ -30,7 +30,7 @@ export interface RunRow {
 
 /** Side rows, by table. `inbox` keys are given by the store; all other keys by the writer: 1 to 512 printable ASCII
  *  characters, so that every store sorts them alike. */
-export type Table = 'inbox' | 'outbox' | 'chunk' | 'manifest' | 'memo' | 'state' | 'effect'
+export type Table = 'inbox' | 'outbox' | 'chunk' | 'manifest' | 'memo' | 'state' | 'effect' | 'signal' | 'receipt' | 'token'
 
 export interface SideRow {
   readonly key: string
@@ -54,6 +54,9 @@ export type Expect =
   | { readonly kind: 'epoch'; readonly epoch: number }
   /** The run exists (a message from anyone). */
   | { readonly kind: 'exists' }
+  /** The run exists, and no message came after number `inbox`. The commit itself is the next message: it takes number `inbox` + 1, which its
+   *  writer therefore knows beforehand, and keeps what it says in rows of its own (a signal and the receipt for it). */
+  | { readonly kind: 'next'; readonly inbox: number }
   /** Nothing is expected, the run need not exist (chunks of a blob that is written before its run starts). */
   | { readonly kind: 'none' }
 
@@ -75,14 +78,14 @@ export interface RowUpdate {
  * Order of checks: the batch itself (`checkBatch`, batch.ts: throws and touches nothing), then `expect`, then `require`, both
  * against what is stored before this batch. Nothing is written unless all hold.
  *
- * | part | `absent` | `head` | `epoch` | `exists` | `none` |
- * | --- | --- | --- | --- | --- | --- |
- * | `row` | required | allowed | – | – | – |
- * | `entries` | from seq 1 | from `expect.seq` + 1 | – | – | – |
- * | `post` | allowed | allowed | – | allowed | – |
- * | `wakeBy`, with a message | – | – | – | allowed | – |
- * | `take`, `cut` | – | allowed | – | – | – |
- * | `rows`, `require` | allowed | allowed | allowed | allowed | allowed |
+ * | part | `absent` | `head` | `epoch` | `exists` | `next` | `none` |
+ * | --- | --- | --- | --- | --- | --- | --- |
+ * | `row` | required | allowed | – | – | – | – |
+ * | `entries` | from seq 1 | from `expect.seq` + 1 | – | – | – | – |
+ * | `post` | allowed | allowed | – | allowed | – | – |
+ * | `wakeBy`, with a message | – | – | – | allowed | allowed | – |
+ * | `take`, `cut` | – | allowed | – | – | – | – |
+ * | `rows`, `require` | allowed | allowed | allowed | allowed | allowed | allowed |
  */
 export interface Batch {
   readonly expect: Expect

@@ -2,7 +2,7 @@
 
 import { maxPageRows } from '../store/batch.ts'
 import { createMemoryShelf } from '../store/memory.ts'
-import type { Batch } from '../store/store.ts'
+import type { Batch, RunRow } from '../store/store.ts'
 import { inboxKey } from '../store/store.ts'
 import { equal, ok, throws } from './assert.ts'
 import { randomBatch, randomSource } from './store-random.ts'
@@ -150,6 +150,43 @@ const commit: SceneCase[] = [
     await refused(scene, store, head(3, everything(3)), 'missing')
     await refused(scene, store, { expect: { kind: 'none' }, rows: [{ table: 'chunk', key: 'c', value: text('c') }],
       require: [{ table: 'manifest', key: 'k' }] }, 'missing')
+  } },
+  { id: 'G17', title: 'a commit that expects to be the next message takes its number, once', run: async (scene) => {
+    const { open, harness, runId } = scene
+    const next = (inbox: number, more: Partial<Batch> = {}): Batch => ({ expect: { kind: 'next', inbox }, ...more })
+    const signal = (n: number, name = 's'): Batch => next(n, { rows: [{ table: 'signal', key: inboxKey(n + 1), value: text(`${name}${n + 1}`) }] })
+    const store = await open()
+    await refused(scene, store, signal(0), 'absent')
+    await start(store, 1)
+    await refused(scene, store, signal(1), 'inbox')
+    await commits(store, signal(0))
+    equal((await store.read())?.inbox, 1, 'the number of the last message')
+    await refused(scene, await open(), signal(0, 'other'), 'inbox')
+    equal(await commits(await open(), { expect: { kind: 'exists' }, post: [text('m')] }), [2], 'the number of a message in the inbox')
+    await refused(scene, store, signal(1), 'inbox')
+    const wakeAt = 8_000_000_000_000
+    await commits(await open(), { ...signal(2), wakeBy: wakeAt, durability: 'strict' })
+    const again = await harness.reopen(runId)
+    const { record: _, ...found } = await again.read() as RunRow
+    equal(found, { runId, epoch: 1, inbox: 3, wakeAt }, 'the row')
+    if (harness.alarm !== undefined) equal(await harness.alarm(runId), wakeAt, 'the alarm')
+    equal(await again.rows('signal', { limit: 9 }), [{ key: inboxKey(1), value: text('s1') }, { key: inboxKey(3), value: text('s3') }], 'the rows')
+    const seen = (seq: number, inbox: number, rest: Omit<Batch, 'expect'>, epoch = 1): Batch => ({ ...rest, expect: { kind: 'head', epoch, seq, inbox } })
+    await refused(scene, again, seen(1, 2, { entries: [entry(2)] }), 'inbox')
+    await refused(scene, again, { ...signal(3), require: [{ table: 'chunk', key: 'none' }] }, 'missing')
+    await commits(again, seen(1, 3, { entries: [entry(2)], rows: [{ table: 'signal', key: inboxKey(1), value: null }] }))
+    // Also where the run was taken over, and nothing was appended since.
+    await commits(again, head(2, { row: row({ epoch: 2 }) }))
+    await commits(await open(), signal(3))
+    await refused(scene, again, head(2, { entries: [entry(3)] }, 1), 'epoch')
+    await commits(again, seen(2, 4, { entries: [entry(3)] }, 2))
+    const answers = await Promise.all(Array.from({ length: 5 }, async (_, i) => (await open()).commit(signal(4, `${i}`))))
+    equal(answers.filter(({ kind }) => kind === 'committed').length, 1, 'how many of five writers got one number')
+    equal((await again.read())?.inbox, 5, 'the number of the last message, after five writers')
+    for (const [more, what] of [
+      [{ post: [text('m')] }, 'a message besides'], [{ entries: [entry(4)] }, 'an entry'], [{ row: row() }, 'a row'], [{ take: [1] }, 'taking'], [{ cut: 1 }, 'a cut'],
+    ] as const) await illegal(scene, again, next(5, more), what)
+    for (const inbox of [-1, 0.5, NaN, undefined as unknown as number]) await illegal(scene, again, next(inbox), `number ${inbox}`)
   } },
   { id: 'G5', title: 'the first check that fails gives the reason', run: async (scene) => {
     const store = await scene.open()

@@ -32,7 +32,7 @@ export function randomBatch(random: (n: number) => number, model: MemoryRunStore
   const key = (): string => keys[random(keys.length)] as string
   const rowAt = { epoch: (expect.kind === 'head' ? epoch : 0) + (random(6) === 0 ? 1 : 0), wakeAt: random(2) === 0 ? null : 8e12 + random(9) }
   const write = (): RowWrite => ({
-    table: (['outbox', 'chunk', 'manifest', 'memo', 'state'] as const)[random(5)] as 'chunk', key: key(), value: random(3) === 0 ? null : value(),
+    table: (['outbox', 'chunk', 'manifest', 'memo', 'state', 'signal'] as const)[random(6)] as 'chunk', key: key(), value: random(3) === 0 ? null : value(),
   })
   const some = <T>(n: number, make: () => T): T[] => Array.from({ length: random(n) }, make)
   const posted = (): Pick<Batch, 'post' | 'wakeBy'> => {
@@ -45,7 +45,8 @@ export function randomBatch(random: (n: number) => number, model: MemoryRunStore
     ...(entries.length > 0 && { entries }),
     ...(expect.kind === 'head' && entries.length === 0 && random(4) === 0 && { cut: random(5) === 0 ? seq : random(seq + 1) }),
     ...((expect.kind === 'absent' || (expect.kind === 'head' && random(3) === 0)) && { row: row({ ...rowAt, record: value() }) }),
-    ...(expect.kind !== 'none' && expect.kind !== 'epoch' && random(3) === 0 && posted()),
+    ...(expect.kind !== 'none' && expect.kind !== 'epoch' && expect.kind !== 'next' && random(3) === 0 && posted()),
+    ...(expect.kind === 'next' && random(2) === 0 && { wakeBy: 8e12 + random(9) }),
     ...(expect.kind === 'head' && random(3) === 0 && { take: some(3, () => 1 + random((stored?.inbox ?? 0) + 1)) }),
     ...(random(3) === 0 && { rows: some(4, write) }),
     ...(random(6) === 0 && { require: some(2, () => ({ table: 'chunk' as const, key: key() })) }),
@@ -59,5 +60,6 @@ function chooseExpect(random: (n: number) => number, seq: number, epoch: number,
   if (kind < 4) return { kind: 'none' }
   if (kind < 6) return { kind: 'exists' }
   if (kind < 8) return { kind: 'epoch', epoch }
+  if (kind < 10) return { kind: 'next', inbox }
   return { kind: 'head', epoch, seq, ...(random(3) === 0 && { inbox }) }
 }

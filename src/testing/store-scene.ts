@@ -38,7 +38,7 @@ export interface SceneCase {
   run(scene: Scene): Promise<void>
 }
 
-export const tables: readonly Table[] = ['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state']
+export const tables: readonly Table[] = ['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state', 'effect', 'signal', 'receipt', 'token']
 
 /** Bytes that tell what they are: UTF-8 text. */
 export function text(value: string): Uint8Array {
@@ -87,7 +87,8 @@ export async function fill(store: RunStore): Promise<void> {
     rows: [
       { table: 'outbox', key: 'k', value: text('o') }, { table: 'chunk', key: 'k', value: text('c') },
       { table: 'manifest', key: 'k', value: text('m') }, { table: 'memo', key: 'k', value: text('me') },
-      { table: 'state', key: 'k', value: text('s') },
+      { table: 'state', key: 'k', value: text('s') }, { table: 'effect', key: 'k', value: text('e') },
+      { table: 'signal', key: 'k', value: text('si') }, { table: 'receipt', key: 'k', value: text('r') }, { table: 'token', key: 'k', value: text('t') },
     ],
   })
 }
