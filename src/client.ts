@@ -75,6 +75,14 @@ export type CancelOutcome =
   | { readonly outcome: 'cancelled' | 'requested' | 'already_requested'; readonly status: RunSummary['status'] }
   | { readonly outcome: 'ended'; readonly status: RunSummary['status'] }
 
+/** A message that is stored. */
+export interface SignalOutcome {
+  /** Its number among all messages to this run: they only grow. */
+  readonly seq: number
+  /** It had been sent before, and nothing was stored now. */
+  readonly duplicate: boolean
+}
+
 /** What has become of an effect, for a person: no value of it. */
 export interface EffectView {
   /** Of its last intent: what `resolve` takes. */
@@ -152,9 +160,15 @@ export interface Run<D> {
    * Throws `run_not_found`. Writes nothing.
    */
   effects(options?: PageOptions): Promise<EffectPage>
+  /**
+   * Sends a signal. Durable when it resolves, whether the run waits for one or not: it takes them in the order in which they were sent, by
+   * name. `id`: the same id again is the same signal (`duplicate`), also when the run has taken it or has ended; without one, each call is a
+   * signal of its own, however often it has to be repeated on its way. Throws `input_invalid`, `input_mismatch` (the id was used for another),
+   * `already_ended`, `invalid_argument` for a signal that is not declared, `limit_exceeded` (`signals`, `signalBytes`): nothing stored.
+   */
   signal<K extends keyof WorkflowSignals<D> & string>(
     name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string },
-  ): Promise<{ seq: number; duplicate: boolean }>
+  ): Promise<SignalOutcome>
   /** Entries with seq > after, at most `limit` (default 100, at most 1000), payloads hidden unless `reveal`. */
   journal(options?: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
   /**

@@ -170,6 +170,11 @@ export interface EffectRecord {
   readonly at: number
 }
 
+/** Of a wait for a signal. */
+export interface SignalOptions {
+  readonly timeout?: Duration
+}
+
 export type SignalMap = Record<string, Schema<any, any>>
 
 export type Branches<S extends Services, Sig extends SignalMap> = Record<string, (ctx: Ctx<S, Sig>) => unknown>
@@ -260,10 +265,17 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
   /** Parks without costing anything. The stored due time wins over a recomputed one (G19). */
   sleep(duration: Duration): Promise<void>
   sleepUntil(time: number | Date): Promise<void>
+  /**
+   * The next signal of this name, in the order in which they were sent (FIFO): also one that was sent before anybody waited, or while the run
+   * was nowhere open. It is taken in the commit that delivers it, and replays; whoever sent it was answered when it was stored (G17). Calls
+   * that wait for one name get one each, in call order; so does a branch that has lost its `race`: wait with a `timeout` instead.
+   * With `timeout`: undefined when none came by then. One that was committed before the timeout's entry is preferred to it. A new
+   * generation gets what an earlier one has taken behind the point from which it begins anew.
+   */
   signal<N extends keyof Sig & string>(name: N): Promise<SchemaOutput<Sig[N]>>
-  signal<N extends keyof Sig & string>(
-    name: N, options: { readonly timeout: Duration },
-  ): Promise<SchemaOutput<Sig[N]> | undefined>
+  signal<N extends keyof Sig & string>(name: N, options: { readonly timeout: Duration }): Promise<SchemaOutput<Sig[N]> | undefined>
+  /** One signal after the other; with `timeout`, until none comes for so long. Asks for the next one only when it is wanted. */
+  signals<N extends keyof Sig & string>(name: N, options?: SignalOptions): AsyncIterable<SchemaOutput<Sig[N]>>
   child<D extends AnyWorkflow>(definition: D, input: WorkflowInput<D>): Promise<WorkflowOutput<D>>
   /** Moves the run's authority. Where the run already is: nothing happens. */
   moveTo(at: 'edge'): Promise<void>

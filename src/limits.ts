@@ -22,6 +22,10 @@ export interface Limits {
   readonly nameLength: number
   /** A structural key (characters): how deep scopes can nest. */
   readonly keyLength: number
+  /** One signal with what tells of it, encoded. */
+  readonly signalBytes: number
+  /** Signals that were sent to a run and not taken yet. */
+  readonly signals: number
   /** Calls outstanding at once. */
   readonly outstanding: number
   /** Entries in one run's journal. */
@@ -76,6 +80,8 @@ export const defaultLimits: Limits = Object.freeze({
   stagedBytes: 4 * 1024 * 1024,
   nameLength: 128,
   keyLength: 2048,
+  signalBytes: 64 * 1024,
+  signals: 1_000,
   outstanding: 10_000,
   entries: 10_000_000,
   retries: 10_000,

@@ -64,6 +64,7 @@ const options = {
   name: 'w', version: 2, replays: [1], input, output: input, signals: { s: input }, services: main.services(), timeout: 5, grace: 5, onDivergence: 'fail' as const,
   retention: { completed: 5, failed: '1 day' as const },
 }
+const listens = workflow({ name: 'listens', input, signals: { s: input } }, (ctx) => ctx.signal('s', { timeout: 5 }))
 const batch: testing.Batch = {
   expect: { kind: 'head', epoch: 1, seq: 3, inbox: 0 }, entries: [{ seq: 4, bytes }], row: { epoch: 1, wakeAt: null, record: bytes }, post: [bytes], take: [1],
   rows: [{ table: 'memo', key: 'k', value: bytes }], require: [{ table: 'memo', key: 'k' }], durability: 'strict',
@@ -96,13 +97,11 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
       get: ['w', 'id', { jurisdiction: 'eu' }], putBlob: ['id', bytes, { jurisdiction: 'eu', progress: nothing }],
     }, [])).toEqual([])
     const methods = methodsOf(run)
-    methods.delete('signal')
     expect(await wrongWith(methods, {
       status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [],
       restart: [{ from: 'x', id: 'y' }], retry: [{ id: 'y' }], resolve: [1, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }],
-      journal: [{ after: 0, limit: 1, reveal: true }], export: [],
+      journal: [{ after: 0, limit: 1, reveal: true }], export: [], signal: ['x', 1, { id: 'y' }],
     }, ['status', 'pause', 'resume', 'export'])).toEqual([])
-    for (const one of junk) await expect(run['signal']?.(one)).rejects.toMatchObject({ code: 'unsupported' })
   })
 
   test('stepwell/testing', async () => {
@@ -113,22 +112,23 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
     }
     expect(await wrongWith(exportsOf(testing), {
       createMemoryShelf: [{ quotaBytes: 5 }], clearMemos: [store], checkReplay: [[], w, { limits: {}, called: nothing, quiesce: hook.quiesce }],
-      exploreCrashes: [w, 1, {
-        quiesce: hook.quiesce, outside: nothing, services: {}, check: nothing, cancelAt: 1, cancelOptions: {}, limits: {}, takesEpoch: true, stepsUseHostTime: true, deadMs: 1,
+      exploreCrashes: [listens, 1, {
+        quiesce: hook.quiesce, outside: nothing, services: {}, check: nothing, cancelAt: 1, cancelOptions: {}, signals: [{ name: 's', payload: 1, at: 1 }], limits: {}, takesEpoch: true, stepsUseHostTime: true, deadMs: 1,
         maxPairs: 0, result: () => 1, only: '', guard: false,
       }],
       CommitLog: [], FaultStore: [store, { fault: nothing, committed: nothing, crashed: nothing, log: new CommitLog() }], testHost: [wholeHost], fakeServices: [w, {}],
       createQuiesce: [], TestHost: [{ startAt: 0, seed: 1, name: 'edge', called: nothing, ...hook }], bindStoreContract: [nothing, nothing, nothing],
       checkBatch: [batch], checkLimit: [5], checkPage: [{ after: 'x', limit: 5 }], staleReason: [{ kind: 'head', epoch: 1, seq: 3, inbox: 0 }, { epoch: 1, inbox: 0, head: 3 }],
-      inboxKey: [5], isPromise: [5],
+      inboxKey: [5], isPromise: [5], numbersTaken: [batch],
     }, ['checkReplay', 'CommitLog', 'fakeServices', 'createQuiesce', 'isPromise'])).toEqual([])
   })
 
   test('a test host and its runs', async () => {
+    const listens = workflow({ name: 'listens', input, signals: { x: input } }, (ctx) => ctx.sleep('1 day'))
     const asks = workflow({ name: 'asks', input }, (ctx) => ctx.effect('pay', () => { throw main.ambiguous(error) }, { kind: 'money', input: 1, onAmbiguous: 'ask' }))
     const fails = workflow({ name: 'fails', input }, (ctx) => ctx.step('s', () => { throw permanent(error) }))
-    const kit = testHost({ workflows: [w, asks, fails] })
-    const [ended, asking, failed] = [await kit.start(w, 1), await kit.start(asks, 1), await kit.start(fails, 1)]
+    const kit = testHost({ workflows: [w, asks, fails, listens] })
+    const [ended, asking, failed, listening] = [await kit.start(w, 1), await kit.start(asks, 1), await kit.start(fails, 1), await kit.start(listens, 1)]
     await Promise.all([ended.settle(), asking.settle(), failed.settle()])
     const methods = methodsOf(ended)
     // What is not as expected is no matter of the expectation's form.
@@ -137,11 +137,13 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
       await Promise.resolve(expectation(one)).catch((thrown: unknown) => { if (!String(thrown).includes('is not as expected:\n')) throw thrown })
     })
     methods.set('retry', methodsOf(failed).get('retry')!)
+    methods.set('signal', methodsOf(listening).get('signal')!)
     methods.set('resolve', methodsOf(asking).get('resolve')!)
     expect(await wrongWith(methods, {
       wake: [], reboot: [], summary: [], status: [], journal: [], export: [], settle: [], result: [],
       expect: [{ status: 'completed', output: 1, completed: [], failed: [], never: ['x'], attempts: {}, outcomes: {}, decisions: {}, undone: [], waitingFor: [] }],
       cancel: [{ reason: 'x', undo: true }], pause: [], resume: [], restart: [{ id: 'x' }], retry: [{ id: 'x' }], resolve: ['pay', { decision: 'happened', value: 1 }],
+      signal: ['x', 1, { id: 'y' }],
     }, ['wake', 'reboot', 'summary', 'status', 'journal', 'export', 'settle', 'result', 'pause', 'resume'])).toEqual([])
     const ofKit = methodsOf(kit)
     const { delay } = kit

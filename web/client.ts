@@ -1,16 +1,17 @@
 // The client of this browser's own database: the one client interface, over its stores and drivers.
 
 import { writeBlob } from '../src/blob.ts'
-import type { CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions } from '../src/client.ts'
+import type { CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, SignalOutcome } from '../src/client.ts'
 import { createClient, type RunTransport, type Standing } from '../src/client/handle.ts'
 import type { AnyWorkflow, Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { effectPage } from '../src/engine/ledger.ts'
+import { sendSignal } from '../src/engine/send.ts'
 import { startId, startRun } from '../src/engine/start.ts'
 import { StepwellError } from '../src/errors.ts'
 import type { Host } from '../src/host.ts'
-import { runId as legalRunId } from '../src/ids.ts'
+import { randomId, runId as legalRunId } from '../src/ids.ts'
 import { exportRun } from '../src/journal/export.ts'
 import { decodeRecord, isEnded } from '../src/journal/record.ts'
 import { outcome, type RunSummary, summary } from '../src/journal/summary.ts'
@@ -48,6 +49,7 @@ export function createBrowserClient(init: ClientInit): Client<AnyWorkflow> {
   }
   return createClient<AnyWorkflow>({
     clock: host,
+    newId: () => randomId(host.random),
     async start(workflow, input, options) {
       const definition = known(workflow)
       const id = startId(workflow, options, host.random)
@@ -150,6 +152,13 @@ class BrowserRun implements RunTransport {
   async control(request: ControlRequest): Promise<ControlOutcome> {
     const { host, drives, principal } = this.#init
     const answer = await requestControl(this.#store, host.now(), request, principal, boundOf(this.#init))
+    drives.poke(this.#store.runId)
+    return answer
+  }
+
+  async signal(name: string, payload: unknown, id: string): Promise<SignalOutcome> {
+    const { host, limits, registry, drives, principal } = this.#init
+    const answer = await sendSignal({ store: this.#store, host, limits, principal, bound: boundOf(this.#init) }, registry, { name, payload, id })
     drives.poke(this.#store.runId)
     return answer
   }

@@ -1,8 +1,9 @@
 // Calls to run objects: a fresh stub for every attempt, what may be repeated is repeated, and what failed is a typed error.
 
-import type { CancelOutcome, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, StartOptions } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, SignalOutcome, StartOptions } from '../src/client.ts'
 import type { Standing } from '../src/client/handle.ts'
 import { decode, encode } from '../src/codec.ts'
+import type { SignalRequest } from '../src/engine/send.ts'
 import { isStepwellError, StepwellError } from '../src/errors.ts'
 import type { RunSummary } from '../src/journal/summary.ts'
 import type { RowWrite } from '../src/store/store.ts'
@@ -46,6 +47,11 @@ export class RunCaller {
   control(request: ControlRequest, principal?: string): Promise<ControlOutcome> {
     const bytes = encode({ request, principal })
     return this.#call((run) => run.control(PROTOCOL, toTransfer(bytes)))
+  }
+
+  signal(request: SignalRequest, principal?: string): Promise<SignalOutcome> {
+    const bytes = encode({ request, principal })
+    return this.#call((run) => run.signal(PROTOCOL, toTransfer(bytes)))
   }
 
   async effects(options: PageOptions): Promise<EffectPage> {

@@ -7,7 +7,7 @@ import { lines } from '../src/client/lines.ts'
 import type { AnyWorkflow, Registry } from '../src/define.ts'
 import { startId } from '../src/engine/start.ts'
 import { StepwellError } from '../src/errors.ts'
-import { runId } from '../src/ids.ts'
+import { randomId, runId } from '../src/ids.ts'
 import type { Limits } from '../src/limits.ts'
 import type { RowWrite, RunStore } from '../src/store/store.ts'
 import { RunCaller } from './caller.ts'
@@ -21,7 +21,7 @@ export interface EdgeReach {
   readonly namespace: () => RunNamespace
 }
 
-const random = (bytes: number): Uint8Array => crypto.getRandomValues(new Uint8Array(bytes))
+export const random = (bytes: number): Uint8Array => crypto.getRandomValues(new Uint8Array(bytes))
 
 /** The run that a start asks for. Throws `not_registered`, `invalid_id`, `invalid_token`. */
 export function callStart(reach: EdgeReach, workflow: string, options: Where & { readonly id?: string; readonly token?: string }): RunCaller {
@@ -51,6 +51,7 @@ export const BLOB_CALL_BYTES: number = 4 * 1024 * 1024
 export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach, principal: string | undefined): Client<W> {
   return createClient<W>({
     clock: createHost(),
+    newId: () => randomId(random),
     async start(workflow, input, options) {
       const run = callStart(reach, workflow, options)
       const { created } = await run.start(workflow, input, options)
@@ -64,6 +65,7 @@ export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach, princi
         result: async (waitMs, abortSignal) => unlessAborted(run().result(waitMs), abortSignal),
         cancel: async ({ reason, undo }) => run().cancel({ ...(reason === undefined ? undefined : { reason }), ...(undo === true ? { undo } : undefined), ...(principal === undefined ? undefined : { principal }) }),
         control: async (request) => run().control(request, principal),
+        signal: async (name, payload, key) => run().signal({ name, payload, id: key }, principal),
         effects: async (page) => run().effects(page),
         journal: async (page) => run().journal(page),
         async *export() {

@@ -5,13 +5,14 @@ import { Hono, type Context } from 'hono'
 import { writeBlob } from '../src/blob.ts'
 import type { ControlRequest, StartOptions } from '../src/client.ts'
 import { StepwellError } from '../src/errors.ts'
+import { randomId } from '../src/ids.ts'
 import { within } from '../src/limits.ts'
 import type { Standing } from '../src/client/handle.ts'
 import type { CancelRequest } from './rpc.ts'
 import { type Action, type Authorize, permit } from './authorize.ts'
 import { BYTES_TYPE, mediaType, numberOf, onlyFields, readObject, readQuery, respond } from './body.ts'
 import type { RunCaller } from './caller.ts'
-import { BLOB_CALL_BYTES, blobSink, callRun, callStart, type EdgeReach } from './client.ts'
+import { BLOB_CALL_BYTES, blobSink, callRun, callStart, type EdgeReach, random } from './client.ts'
 import { problem } from './problem.ts'
 
 export interface RouteOptions<Env extends object> {
@@ -119,13 +120,21 @@ export function createRoutes<Env extends object>({ reach, authorize, bodyBytes, 
       const body = await readObject(c.req.raw, bodyBytes) ?? {}
       onlyFields(body, fields)
       const { run, principal } = await runOf(c, kind, query)
-      const key = fields.includes('id') ? c.req.header('idempotency-key') : undefined
-      const id = body['id'] ?? key
-      if (key !== undefined && id !== key) throw new StepwellError('invalid_argument', 'the header Idempotency-Key and the field id are two different ids')
+      const id = fields.includes('id') ? idOf(c, body) : undefined
       const request = withoutUndefined({ kind, from: body['from'], id }) as ControlRequest
       return respond(c.req.raw, 200, await run.control(request, principal))
     })
   }
+
+  route('POST', '/v1/runs/:id/signals/:name', async (c) => {
+    const query = readQuery(c.req.url, ['jurisdiction'])
+    const body = await readObject(c.req.raw, bodyBytes) ?? {}
+    onlyFields(body, ['payload', 'id'])
+    const { run, principal } = await runOf(c, 'signal', query)
+    // Named here where nobody else has: a call to the object that got no answer is repeated.
+    const id = idOf(c, body) ?? randomId(random)
+    return respond(c.req.raw, 202, await run.signal({ name: c.req.param('name') ?? '', payload: body['payload'], id: id as string }, principal))
+  })
 
   route('GET', '/v1/runs/:id/effects', async (c) => {
     const query = readQuery(c.req.url, ['after', 'limit', 'jurisdiction'])
@@ -182,6 +191,14 @@ function startOptions(body: Readonly<Record<string, unknown>>, header: string | 
   if (empty !== undefined) throw new StepwellError('invalid_argument', `the field ${empty} is null: leave it out`)
   // The types are what the core checks, before anything is written.
   return withoutUndefined({ ...rest, token: token ?? header }) as StartOptions
+}
+
+/** The id of what is asked for: the same one again is the same request. */
+function idOf(c: Context, body: Readonly<Record<string, unknown>>): unknown {
+  const key = c.req.header('idempotency-key')
+  const id = body['id'] ?? key
+  if (key !== undefined && id !== key) throw new StepwellError('invalid_argument', 'the header Idempotency-Key and the field id are two different ids')
+  return id
 }
 
 function whereOf(query: ReadonlyMap<string, string>): { readonly jurisdiction?: string } {

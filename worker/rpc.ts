@@ -1,6 +1,6 @@
 // What travels between the worker and a run's object: plain data, errors too (platform fact 48), and values as the codec's bytes.
 
-import type { CancelOutcome, ControlOutcome, PageOptions } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, PageOptions, SignalOutcome } from '../src/client.ts'
 import { type ErrorData, fromErrorData, isStepwellError, StepwellError, toErrorData } from '../src/errors.ts'
 import type { Status } from '../src/journal/record.ts'
 import type { RowWrite } from '../src/store/store.ts'
@@ -42,6 +42,8 @@ export interface RunRpc {
   cancel(protocol: number, request: CancelRequest): Promise<Answer<CancelOutcome>>
   /** `request`: `{ request: ControlRequest, principal }`, encoded. Durable when it answers. */
   control(protocol: number, request: Transfer): Promise<Answer<ControlOutcome>>
+  /** `request`: `{ request: SignalRequest, principal }`, encoded. Durable when it answers. */
+  signal(protocol: number, request: Transfer): Promise<Answer<SignalOutcome>>
   /** An `EffectPage`, encoded. */
   effects(protocol: number, options: PageOptions): Promise<Answer<Transfer>>
   /** A `JournalPage`, encoded. */

@@ -1,13 +1,14 @@
 // The Durable Object of one run: its single authority, its driver, and the alarm that is its timer (G29).
 
 import { DurableObject } from 'cloudflare:workers'
-import type { CancelOutcome, ControlOutcome, ControlRequest, PageOptions, StartOptions } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, ControlRequest, PageOptions, SignalOutcome, StartOptions } from '../src/client.ts'
 import { decode, encode } from '../src/codec.ts'
 import type { Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
 import { effectPage } from '../src/engine/ledger.ts'
+import { sendSignal, type SignalRequest } from '../src/engine/send.ts'
 import type { RunEnd } from '../src/engine/notice.ts'
 import { startRun } from '../src/engine/start.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
@@ -148,6 +149,16 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     return this.#answer(protocol, async (store) => {
       const { request, principal } = decode(await fromTransfer(transfer)) as { readonly request: ControlRequest; readonly principal: string | undefined }
       const answer = await requestControl(store, this.#host.now(), request, principal, this.#bound())
+      this.#poke(store)
+      return answer
+    })
+  }
+
+  signal(protocol: number, transfer: Transfer): Promise<Answer<SignalOutcome>> {
+    return this.#answer(protocol, async (store) => {
+      const { request, principal } = decode(await fromTransfer(transfer)) as { readonly request: SignalRequest; readonly principal: string | undefined }
+      const { registry, limits } = this.#config
+      const answer = await sendSignal({ store, host: this.#host, limits, principal, bound: this.#bound() }, registry, request)
       this.#poke(store)
       return answer
     })

@@ -1,7 +1,7 @@
 // The client interface over whatever reaches the runs: HTTP, or calls to their objects. Typed here, once.
 
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, SignalOutcome, StartOptions,
 } from '../client.ts'
 import type { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
@@ -23,6 +23,8 @@ export interface Standing {
 export interface Transport {
   /** For waits: a clock that never goes back would do, the time of day does. */
   readonly clock: Clock
+  /** One that nobody has used. */
+  newId(): string
   start(workflow: string, input: unknown, options: StartOptions): Promise<{ readonly id: string; readonly created: boolean }>
   /** The run `id`, which is one of `workflow`; nothing is asked yet. Throws for what can be no run. */
   run(workflow: string, id: string, options: GetOptions): RunTransport
@@ -37,6 +39,7 @@ export interface RunTransport {
   result(waitMs: number, abortSignal: AbortSignal | undefined): Promise<Standing>
   cancel(options: CancelOptions): Promise<CancelOutcome>
   control(request: ControlRequest): Promise<ControlOutcome>
+  signal(name: string, payload: unknown, id: string): Promise<SignalOutcome>
   effects(options: PageOptions): Promise<EffectPage>
   journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
   export(): AsyncIterable<string>
@@ -70,7 +73,12 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
         return run.control({ ...needed(resolution, 'the decision'), kind: 'resolve', seq })
       },
       effects: async (how) => run.effects(page(how)),
-      signal: async () => { throw new StepwellError('unsupported', 'this version has no signals yet') },
+      signal: async (name, payload, how) => {
+        if (typeof name !== 'string') throw new StepwellError('invalid_argument', 'a signal is named by a string')
+        const { id: own }: { readonly id?: string } = given(how)
+        // What a lost answer makes somebody send again must be known as the same.
+        return run.signal(name, payload, own ?? transport.newId())
+      },
       journal: async (how) => run.journal({ ...page(how), reveal: isTrue(how?.reveal, 'reveal') }),
       export: () => run.export(),
     }

@@ -1,6 +1,6 @@
 // The client of runs that live behind the HTTP API. No engine: a workflow is known here by its types alone.
 
-import type { CancelOutcome, Client, ControlOutcome, EffectPage, GetOptions, JournalPage, PutBlobOptions, StartOptions } from '../client.ts'
+import type { CancelOutcome, Client, ControlOutcome, EffectPage, GetOptions, JournalPage, PutBlobOptions, SignalOutcome, StartOptions } from '../client.ts'
 import { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
 import { type ErrorDetails, isStepwellError, StepwellError } from '../error/stepwell-error.ts'
@@ -132,6 +132,9 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
         const action = kind === 'resolve' ? `effects/${seq}/resolve` : kind
         return await ask(`${path}/${action}`, { method: 'POST', query: { jurisdiction }, body: toWireText(defined(body)) }) as ControlOutcome
       },
+      signal: async (name, payload, key) => await ask(`${path}/signals/${encodeURIComponent(name)}`, {
+        method: 'POST', query: { jurisdiction }, body: toWireText({ payload, id: key }),
+      }) as SignalOutcome,
       effects: async ({ after, limit: count }) => {
         const page = await ask(`${path}/effects`, { query: { after, limit: count, jurisdiction } }) as EffectPage
         return { items: page.items, next: page.next }
@@ -149,6 +152,7 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
 
   return createClient<OneOf<W>>({
     clock,
+    newId: randomId,
     run,
     async start(workflow, input, { token, ...rest }: StartOptions) {
       // A start that nothing names can't be repeated: it gets a name here.

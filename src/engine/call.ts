@@ -11,6 +11,7 @@ import type { EffectPart } from './effect.ts'
 import type { NotePart } from './once.ts'
 import { type CallKind, checkName, declaredInput, fingerprint, type Scope } from './key.ts'
 import { type Retry, retryOf } from './retry.ts'
+import type { SignalPart } from './signal.ts'
 
 const TEN_MINUTES = 600_000
 
@@ -32,7 +33,9 @@ export interface Pending {
   readonly effect?: EffectPart | undefined
   /** Of what asks the ledger, or notes something in it. */
   readonly note?: NotePart | undefined
-  /** Of a sleep, as asked for: the due time, computed when it is first stored. */
+  /** Of what waits for a message. */
+  readonly signal?: SignalPart | undefined
+  /** Of a sleep or a timeout, as asked for: the due time, computed when it is first stored. */
   readonly until: ((now: number) => number) | undefined
 }
 

@@ -12,6 +12,7 @@ import type { Live } from './live.ts'
 import { answerNote } from './once.ts'
 import { describe, encodeInline, lendInline, offload } from './outcome.ts'
 import type { Pass } from './pass.ts'
+import { Signals } from './signal.ts'
 import { drawn, nextDelay } from './retry.ts'
 
 export interface PromptOutcome {
@@ -23,15 +24,19 @@ export interface PromptOutcome {
   readonly value: unknown
 }
 
+const noCalls: ReadonlySet<Pending> = new Set()
+
 export class Collector {
   readonly #live: Live
   /** Sleeps whose due time is not in the journal yet. */
   #unstored: Pending[] = []
   /** Questions to the ledger of effects. */
   #notes: Pending[] = []
+  readonly #signals: Signals
 
   constructor(live: Live) {
     this.#live = live
+    this.#signals = new Signals(live.state)
   }
 
   /** A call that nobody has started yet. `effects`: of the pass, if it has asked for any. */
@@ -46,6 +51,10 @@ export class Collector {
     }
     const { state, attempts, timed } = this.#live
     const now = state.host.now()
+    if (call.signal !== undefined) {
+      this.#signals.wait(call)
+      if (call.until === undefined && !call.isDueStored) return
+    }
     if (call.step === undefined) {
       if (!call.isDueStored) {
         call.due = call.until?.(now)
@@ -121,6 +130,8 @@ export class Collector {
         this.#unstored.splice(0, stored.length)
       })
     }
+    const answered = isOver || isHeld ? noCalls : await this.#signals.take(pass, group)
+    if (answered.size > 0) group.after.push(() => { for (const call of answered) timed.delete(call) })
     const due = isHeld ? [] : [...timed].filter((call) => (call.due as number) <= now).sort((a, b) => (a.due as number) - (b.due as number))
     for (const call of due) {
       if (!hasRoom(group, limits)) break
@@ -129,12 +140,14 @@ export class Collector {
         effects.due(call)
         continue
       }
-      if (isOver) continue
+      if (isOver || answered.has(call)) continue
       if (call.step !== undefined) {
         timed.delete(call)
         this.#start(call, now)
         continue
       }
+      // Nothing was sent until now: what is committed before this is preferred to the timeout.
+      if (call.signal !== undefined) group.inbox = state.inboxSeen
       addOutcome(group, { kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
       group.after.push(() => timed.delete(call))
     }
@@ -166,17 +179,17 @@ export class Collector {
       group.bytes += draft.payload?.length ?? 0
     }
     // Last: they are answered from the ledger as it will be then.
-    let answered = 0
+    let looked = 0
     while (!isOver && !isHeld && hasRoom(group, limits)) {
-      const call = this.#notes[answered]
+      const call = this.#notes[looked]
       if (call === undefined) break
-      answered++
+      looked++
       if (pass.outstanding.get(call.key) !== call) continue
       const draft = await answerNote(state, group, call, pass.calls)
       addOutcome(group, draft)
       group.bytes += draft.payload?.length ?? 0
     }
-    if (answered > 0) group.after.push(() => this.#notes.splice(0, answered))
+    if (looked > 0) group.after.push(() => this.#notes.splice(0, looked))
     if (group.drafts.length === 0 && group.take.length === 0) {
       attempts.collected(group.collected)
       attempts.late.splice(0, group.late)

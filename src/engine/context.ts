@@ -1,12 +1,13 @@
 // The ctx object: every method is one engine call, or plain promise logic over branches that have their own ctx.
 
-import type { At, Branches, Ctx, EffectOptions, OnceOptions, RunInfo, Settled, StepOptions } from '../context.ts'
+import type { At, Branches, Ctx, EffectOptions, OnceOptions, RunInfo, Settled, SignalOptions, StepOptions } from '../context.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { StepwellError } from '../errors.ts'
 import { hashParts, hex } from '../hash.ts'
 import { sleepCall, stepCall } from './call.ts'
 import { effectCall } from './effect.ts'
 import { checkName, Scope } from './key.ts'
+import { signalCall } from './signal.ts'
 import { hasEffectCall, onceCall, recordEffectCall } from './once.ts'
 import type { Pass } from './pass.ts'
 
@@ -222,8 +223,22 @@ class Context {
     return this.#pass.init.live.patches.applies(this.#pass, name)
   }
 
-  signal(): Promise<unknown> {
-    return this.#run('signal', () => { throw new StepwellError('unsupported', 'ctx.signal is not in this version; a test answers it with a mock') })
+  signal(name: string, options?: SignalOptions): Promise<unknown> {
+    return this.#call(`signal "${String(name)}"`, () => {
+      const { limits, definition } = this.#pass.init
+      return signalCall(limits, this.#scope, definition.signals, definition.name, name, options)
+    })
+  }
+
+  signals(name: string, options?: SignalOptions): AsyncIterable<unknown> {
+    return {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => {
+          const value = await this.signal(name, options)
+          return value === undefined && options?.timeout !== undefined ? { done: true, value } : { done: false, value }
+        },
+      }),
+    }
   }
 
   child(): Promise<unknown> {

@@ -12,7 +12,7 @@ import type { Bound } from '../store/bounded.ts'
 import type { RunStore } from '../store/store.ts'
 import type { Decided } from './ambiguity.ts'
 import { notFound, post } from './post.ts'
-import { holds } from './generation.ts'
+import { entriesOf, holds } from './generation.ts'
 import { unreachableIn } from './undo.ts'
 
 /**
@@ -151,21 +151,4 @@ async function past(store: RunStore, record: RunRecord, request: Extract<Control
   if (isUndone || cut === undefined) return []
   const end = timedOut === undefined ? cut : from === undefined ? timedOut : Math.min(cut, timedOut)
   return ranges.filter((range) => range.from < end).map((range) => ({ from: range.from, to: Math.min(range.to, end - 1) }))
-}
-
-async function* entriesOf(store: RunStore, ranges: readonly Range[]): AsyncIterable<Entry> {
-  for (const range of ranges) {
-    let { hash } = await before(store, range.from)
-    for (let after = range.from - 1; after < range.to;) {
-      const limit = Math.min(256, range.to - after)
-      const page = await store.entries(after, limit)
-      for (const { seq, bytes } of page) {
-        const entry = decodeEntry(seq, bytes, hash)
-        hash = entry.hash
-        after = seq
-        yield entry
-      }
-      if (page.length < limit) break
-    }
-  }
 }

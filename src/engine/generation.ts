@@ -3,11 +3,13 @@
 
 import { encode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
-import { claim, type EntryKind } from '../journal/entry.ts'
+import { before, type Range } from '../journal/cursor.ts'
+import { claim, decodeEntry, type Entry, type EntryKind } from '../journal/entry.ts'
 import type { GenerationPayload, RunRecord } from '../journal/record.ts'
-import type { RunStore } from '../store/store.ts'
+import type { RowWrite, RunStore } from '../store/store.ts'
 import type { Attempts } from './attempt.ts'
 import { startOf } from './start.ts'
+import { resent } from './signal.ts'
 import type { RunState } from './state.ts'
 
 /**
@@ -38,16 +40,36 @@ export async function holds(store: RunStore, { generationSeq }: RunRecord, kinds
   }
 }
 
+/** The entries of a generation's history, verified. Throws `corrupt_entry`. */
+export async function* entriesOf(store: RunStore, ranges: readonly Range[]): AsyncIterable<Entry> {
+  for (const range of ranges) {
+    let { hash } = await before(store, range.from)
+    for (let after = range.from - 1; after < range.to;) {
+      const limit = Math.min(256, range.to - after)
+      const page = await store.entries(after, limit)
+      for (const { seq, bytes } of page) {
+        const entry = decodeEntry(seq, bytes, hash)
+        hash = entry.hash
+        after = seq
+        yield entry
+      }
+      if (page.length < limit) break
+    }
+  }
+}
+
 export async function restartDiverged(state: RunState, attempts: Attempts, error: StepwellError): Promise<void> {
   const { record } = state
   const generation = record.generation + 1
   state.host.log({ level: 'warn', runId: state.store.runId, message: `generation ${generation} begins: ${error.message}` })
   leaveBehind(attempts, error)
+  const rows = await sentAgain(state, [])
   state.writer.generation = generation
   await state.commit([{
     kind: 'generation_started', calls: 0,
     payload: encode({ generation, because: 'divergence', report: error.details }),
   }], {
+    rows,
     change: { record: { generation, generationSeq: state.writer.head.seq + 1, inherited: [], patches: [], divergences: record.divergences + 1 }, wakeAt: state.wakeAt, mark: false },
   })
 }
@@ -64,6 +86,7 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
   }
   leaveBehind(attempts, new StepwellError('cancelled', 'the run begins again'))
   const generation = record.generation + 1
+  const rows = await sentAgain(state, message.inherited)
   state.writer.generation = generation
   const deadline = await deadlineAnew(state)
   const payload: GenerationPayload = {
@@ -71,7 +94,7 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
     ...(message.from === undefined ? undefined : { from: message.from }), ...(message.principal === undefined ? undefined : { principal: message.principal }),
   }
   await state.commit([{ kind: 'generation_started', calls: 0, payload: encode(payload) }], {
-    take, durability: 'strict',
+    take, rows, durability: 'strict',
     change: {
       record: {
         generation, generationSeq: state.writer.head.seq + 1, inherited: message.inherited, patches: message.inherited.length === 0 ? [] : record.patches,
@@ -82,6 +105,20 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
     },
   })
   return true
+}
+
+/**
+ * The messages that a generation has taken and the next one does not inherit, to be taken again in their order: whoever sent one was told
+ * that it counts (G17), and is not asked twice because the code has changed.
+ */
+async function sentAgain({ store, record, inboxSeen }: RunState, inherited: RunRecord['inherited']): Promise<readonly RowWrite[]> {
+  const rows: RowWrite[] = []
+  if (inboxSeen === 0) return rows
+  for await (const entry of entriesOf(store, [...record.inherited, { from: record.generationSeq, to: Infinity }])) {
+    if (entry.kind !== 'signal_received' || inherited.some(({ from, to }) => from <= entry.seq && entry.seq <= to)) continue
+    rows.push(resent(entry))
+  }
+  return rows
 }
 
 /**

@@ -23,12 +23,14 @@ export interface Group {
   readonly take: number[]
   /** Effects to be called when their intents, which are among the drafts, are committed. */
   readonly launch: Pending[]
-  /** On the disk before the answer: whatever tells of an effect. */
+  /** On the disk before the answer: whatever tells of an effect, or takes a message. */
   isStrict: boolean
+  /** The commit also requires that no message came behind this number: it says that there is none. */
+  inbox: number | undefined
 }
 
 export function emptyGroup(): Group {
-  return { drafts: [], outcomes: 0, require: [], collected: 0, late: 0, after: [], bytes: 0, rows: [], take: [], launch: [], isStrict: false }
+  return { drafts: [], outcomes: 0, require: [], collected: 0, late: 0, after: [], bytes: 0, rows: [], take: [], launch: [], isStrict: false, inbox: undefined }
 }
 
 export function hasRoom(group: Group, limits: Limits): boolean {

@@ -108,11 +108,11 @@ export class Scope {
   }
 }
 
-export type CallKind = 'step' | 'sleep' | EffectKind | 'once' | 'has_effect' | 'record_effect'
+export type CallKind = 'step' | 'sleep' | 'signal' | 'deferred' | EffectKind | 'once' | 'has_effect' | 'record_effect'
 /** What kind of act an effect is: part of its fingerprint, so that it can't become another one unnoticed. */
 export type EffectKind = 'idempotent' | 'cost' | 'money' | 'destructive' | 'security' | 'custom'
 const kindBytes: Readonly<Record<CallKind, number>> = {
-  step: 1, sleep: 2, idempotent: 16, cost: 17, money: 18, destructive: 19, security: 20, custom: 21,
+  step: 1, sleep: 2, signal: 3, deferred: 4, idempotent: 16, cost: 17, money: 18, destructive: 19, security: 20, custom: 21,
   once: 22, has_effect: 23, record_effect: 24,
 }
 

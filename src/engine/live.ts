@@ -90,8 +90,13 @@ export class Live {
           ...(group.rows.length > 0 ? { rows: group.rows } : undefined),
           ...(group.take.length > 0 ? { take: [...state.decided, ...group.take] } : undefined),
           ...(group.isStrict ? { durability: 'strict' as const } : undefined),
+          ...(group.inbox === undefined ? undefined : { inbox: group.inbox }),
         })
-        if (answer.kind !== 'committed') continue
+        if (answer.kind !== 'committed') {
+          // A message has come meanwhile.
+          pass.isPoked = true
+          continue
+        }
         for (const run of group.after) run()
         attempts.collected(group.collected)
         attempts.late.splice(0, group.late)

@@ -3,6 +3,7 @@
 
 import { StepwellError } from '../errors.ts'
 import type { Blocked, Waiting } from '../journal/record.ts'
+import type { Pending } from './call.ts'
 import type { Live } from './live.ts'
 import type { Pass, PassEnd } from './pass.ts'
 
@@ -24,7 +25,7 @@ export async function park(pass: Pass, live: Live, wakeAt: number | null): Promi
   for (const call of new Set([...pass.outstanding.values(), ...live.timed])) {
     if (waitingFor.length === 20) break
     waitingFor.push({
-      kind: call.effect !== undefined || call.note !== undefined ? 'effect' : call.step === undefined ? 'timer' : 'retry', key: call.key,
+      kind: waitOf(call), key: call.key,
       ...(call.due === undefined ? undefined : { dueAt: call.due }),
       ...(call.step === undefined ? undefined : { attempt: call.step.attempt }),
     })
@@ -43,6 +44,12 @@ export async function park(pass: Pass, live: Live, wakeAt: number | null): Promi
   if (answer.kind === 'committed') return { kind: 'parked', wakeAt: state.wakeAt }
   pass.isPoked = true
   return undefined
+}
+
+function waitOf(call: Pending): Waiting['kind'] {
+  if (call.effect !== undefined || call.note !== undefined) return 'effect'
+  if (call.kind === 'signal' || call.kind === 'deferred') return call.kind
+  return call.step === undefined ? 'timer' : 'retry'
 }
 
 /** Nothing is outstanding and the function has not ended: it awaits something that is not ours (G30). */

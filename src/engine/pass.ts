@@ -21,6 +21,7 @@ import type { Effects } from './effects.ts'
 import type { Live } from './live.ts'
 import { answerOf } from './once.ts'
 import { fromPayload, inlineValue } from './outcome.ts'
+import { received } from './signal.ts'
 import { wind, type Winding } from './winding.ts'
 
 /** Step functions that were asked for start at this turn after a delivery. */
@@ -422,6 +423,11 @@ export class Pass {
     if (kind === 'step_failed' || kind === 'effect_failed') {
       this.#remember(value)
       reject(call, value)
+    } else if (kind === 'signal_received') {
+      const sent = received(value)
+      if (sent.isError !== true) return call.resolve(sent.value)
+      this.#remember(sent.value)
+      reject(call, sent.value)
     } else if (call.kind === 'once') call.resolve({ value, replayed: attempt === 0 })
     else call.resolve(kind === 'effect_noted' ? answerOf(value) : value)
   }

@@ -23,6 +23,9 @@ export interface CommitOptions extends Omit<AppendOptions, 'row'> {
   readonly change?: RowChange
 }
 
+/** Messages of one look at the inbox. */
+const PAGE = 256
+
 export class RunState {
   readonly store: RunStore
   readonly host: Host
@@ -108,11 +111,14 @@ export class RunState {
 
   /** The messages in the inbox that were not decided yet, in order. */
   async messages(): Promise<readonly { readonly number: number; readonly message: Message }[]> {
-    const rows = await this.store.rows('inbox', { limit: 256 })
+    // The row first: all that was sent up to its number is in the tables that are read behind it, be it a message here or a signal.
+    const row = await this.store.read()
+    const rows = await this.store.rows('inbox', { limit: PAGE })
+    const last = rows.length < PAGE ? row?.inbox : Number(rows.at(-1)?.key)
+    this.inboxSeen = Math.max(this.inboxSeen, last ?? 0)
     const found: { number: number; message: Message }[] = []
     for (const { key, value } of rows) {
       const number = Number(key)
-      if (number > this.inboxSeen) this.inboxSeen = number
       if (!this.decided.includes(number)) found.push({ number, message: decode(value) as Message })
     }
     return found

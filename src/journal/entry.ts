@@ -33,6 +33,7 @@ export const kindCodes = {
   undo_attempt_failed: 62,
   undo_completed: 63,
   patch_applied: 70,
+  signal_received: 80,
 } as const
 
 export type EntryKind = keyof typeof kindCodes
@@ -48,6 +49,7 @@ export function isDelivered(kind: EntryKind): boolean {
   switch (kind) {
     case 'step_completed': case 'step_failed': case 'timer_fired': case 'cancel_requested': case 'deadline_passed':
     case 'effect_completed': case 'effect_failed': case 'effect_looked_up': case 'effect_noted':
+    case 'signal_received':
       return true
     default:
       return false

@@ -20,7 +20,7 @@ export function isMidDrive({ status, waitingFor }: RunRecord): boolean {
 }
 
 export interface Waiting {
-  readonly kind: 'step' | 'timer' | 'retry' | 'effect'
+  readonly kind: 'step' | 'timer' | 'retry' | 'effect' | 'signal' | 'deferred'
   readonly key: string
   /** When it will go on by itself, ms since 1970. */
   readonly dueAt?: number

@@ -143,7 +143,9 @@ export function staleReason(expect: Expect, standing: Standing | undefined): Sta
 }
 
 /** How many numbers of messages a batch takes. */
-export function numbersTaken({ expect, post }: Pick<Batch, 'expect' | 'post'>): number {
+export function numbersTaken(batch: Pick<Batch, 'expect' | 'post'>): number {
+  const { expect, post } = needed(batch, 'a batch')
+  needed(expect, 'expect of a batch')
   return expect.kind === 'next' ? 1 : post?.length ?? 0
 }
 

@@ -5,8 +5,10 @@
 import type { CancelOptions } from '../client.ts'
 import { canonicalBytes } from '../codec.ts'
 import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
+import { requestCancel } from '../engine/cancel.ts'
+import { sendSignal } from '../engine/send.ts'
 import { isStepwellError, StepwellError } from '../errors.ts'
-import { given, givenFunction } from '../given.ts'
+import { given, givenFunction, needed } from '../given.ts'
 import { hex } from '../hash.ts'
 import { type Limits, limits as limitsOf } from '../limits.ts'
 import { createMemoryShelf } from '../store/memory.ts'
@@ -18,7 +20,7 @@ import { atCommits, atQuiescence, pairs, parseSchedule, printSchedule, type Sche
 import type { FakeServices } from './fake-services.ts'
 import { standingIn } from './stand-ins.ts'
 import type { TestHost } from './test-host.ts'
-import { type Explored, Trial, type TrialInit } from './trial.ts'
+import { type Explored, Trial, type TrialInit, type Visit } from './trial.ts'
 import type { StandInRole, Watch } from './watch.ts'
 
 export interface ExploreOptions<D extends AnyWorkflow, O> {
@@ -30,13 +32,15 @@ export interface ExploreOptions<D extends AnyWorkflow, O> {
   readonly outside?: () => O
   /** What a process lends to steps, or what makes it for each process. */
   readonly services?: FakeServices<D> | ((outside: O, host: TestHost) => object)
-  /** Answers of signals and children, which nobody else gives here, by name. */
+  /** Answers of signals and children that are not to be waited for, by name. */
   readonly mocks?: Pick<Mocks, StandInRole>
   /** Holds after every schedule; throws when it does not. */
   readonly check?: (outside: O, end: Explored) => void
   /** Asks for a cancel once the journal has this many entries; asked again when a crash took the answer. */
   readonly cancelAt?: number
   readonly cancelOptions?: CancelOptions
+  /** Sends each signal once the journal has `at` entries (default 1: when it has started), in this order; sent again, with one id, when a crash took the answer. */
+  readonly signals?: readonly { readonly name: string; readonly payload?: unknown; readonly at?: number }[]
   readonly limits?: Partial<Limits>
   readonly takesEpoch?: boolean
   /** Steps wait for nothing but the host's timers, so virtual time may pass while they run. Default true. */
@@ -107,14 +111,32 @@ export async function exploreCrashes<D extends AnyWorkflow, O = undefined>(
       ? (outside, host) => (services as (outside: O, host: TestHost) => object)(outside as O, host)
       : () => (services ?? {}) as object,
     check: options.check as TrialInit['check'],
-    cancelAt: options.cancelAt,
-    cancelOptions: given(options.cancelOptions, 'cancelOptions'),
+    visits: visitsOf(options as ExploreOptions<D, unknown>),
     limits: limitsOf(options.limits),
     takesEpoch: options.takesEpoch ?? true,
     stepsUseHostTime: options.stepsUseHostTime ?? true,
     deadMs: options.deadMs ?? 0,
   }
   return new Exploration(init, options as ExploreOptions<D, unknown>).explore()
+}
+
+/** What people outside do, in the order of the journal's lengths at which they do it. */
+function visitsOf({ cancelAt, cancelOptions, signals = [] }: ExploreOptions<AnyWorkflow, unknown>): readonly Visit[] {
+  if (!Array.isArray(signals)) throw new StepwellError('invalid_argument', 'signals are a list of { name, payload, at }')
+  const how: CancelOptions = { reason: 'explored', ...given(cancelOptions, 'cancelOptions') }
+  const visits: Visit[] = cancelAt === undefined ? [] : [{ at: cancelAt, act: ({ handle, host }) => requestCancel(handle, host.now(), how) }]
+  for (const [i, each] of (signals as NonNullable<typeof signals>).entries()) {
+    const { name, payload, at = 1 } = needed(each, 'a signal')
+    if (typeof name !== 'string' || typeof at !== 'number') throw new StepwellError('invalid_argument', 'a signal has a name, and a length of the journal at which it is sent')
+    visits.push({ at, act: ({ handle, host, workflow, limits }) =>
+      sendSignal({ store: handle, host, limits, principal: undefined }, registry([workflow]), { name, payload, id: `explored ${i}` }).catch(unlessOver) })
+  }
+  return visits.sort((a, b) => a.at - b.at)
+}
+
+/** The run was over before anybody came: that is no failure of it. */
+function unlessOver(error: unknown): void {
+  if (!isStepwellError(error, 'already_ended')) throw error
 }
 
 class Exploration<D extends AnyWorkflow> {

@@ -24,7 +24,7 @@ export type { FunctionCall } from './watch.ts'
 export { bindStoreContract, storeContract } from './store-contract.ts'
 export type { StoreContractCase, StoreHarness } from './store-contract.ts'
 // What a store of one's own is made with (docs/store.md).
-export { checkBatch, checkLimit, checkPage, maxPageRows, maxValueBytes, staleReason } from '../store/batch.ts'
+export { checkBatch, checkLimit, checkPage, maxPageRows, maxValueBytes, numbersTaken, staleReason } from '../store/batch.ts'
 export type { Standing } from '../store/batch.ts'
 export { inboxKey, isPromise } from '../store/store.ts'
 export type {

@@ -1,8 +1,8 @@
 // One run under the test kit: what a test asks of it, and what it expects of it.
 
-import type { CancelOptions, ControlOutcome, ControlRequest, Resolution, RestartOptions } from '../client.ts'
+import type { CancelOptions, ControlOutcome, ControlRequest, Resolution, RestartOptions, SignalOutcome } from '../client.ts'
 import { canonicalBytes } from '../codec.ts'
-import type { AnyWorkflow, WorkflowOutput } from '../define.ts'
+import type { AnyWorkflow, WorkflowOutput, WorkflowSignals } from '../define.ts'
 import type { DriveEnd } from '../engine/drive.ts'
 import { StepwellError } from '../errors.ts'
 import { given, needed } from '../given.ts'
@@ -12,6 +12,7 @@ import { exportRun } from '../journal/export.ts'
 import { isEnded, type Status } from '../journal/record.ts'
 import { type RunSummary, summary } from '../journal/summary.ts'
 import type { Limits } from '../limits.ts'
+import type { SchemaInput } from '../schema.ts'
 import { earlier, type MaybePromise, type RunStore } from '../store/store.ts'
 import { equal } from './assert.ts'
 import type { FaultStore } from './fault-store.ts'
@@ -263,6 +264,15 @@ export class TestRun<D extends AnyWorkflow> {
 
   async retry(options?: { readonly id?: string }): Promise<ControlOutcome> {
     return this.#control({ ...given(options), kind: 'retry' })
+  }
+
+  /** Sends a signal, as `run.signal` of every client. Durable when it resolves, and everything has happened that follows without time. */
+  async signal<K extends keyof WorkflowSignals<D> & string>(name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string }): Promise<SignalOutcome> {
+    const { id }: { readonly id?: string } = given(options)
+    const outcome = await this.#process.runs.signal(this.id, { name, payload, ...(id === undefined ? undefined : { id }) })
+    this.wake()
+    await this.#init.still()
+    return outcome
   }
 
   /** Decides about an ambiguous effect, by its name, its key, or the number of its intent. */

@@ -1,10 +1,11 @@
 // Drivers and stores of runs under a test host, on any store: what the kit is made of, and what tests of the engine steer by hand.
 
-import type { ControlOutcome, ControlRequest, StartOptions } from '../client.ts'
+import type { ControlOutcome, ControlRequest, SignalOutcome, StartOptions } from '../client.ts'
 import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
 import { type DriveEnd, Driver, type Liveness } from '../engine/drive.ts'
 import { requestControl } from '../engine/control.ts'
 import type { OnEnd } from '../engine/notice.ts'
+import { sendSignal, type SignalRequest } from '../engine/send.ts'
 import { startId, startRun } from '../engine/start.ts'
 import { requestCancel } from '../engine/cancel.ts'
 import { type Redact, StepwellError } from '../errors.ts'
@@ -157,6 +158,13 @@ export class TestRuns {
   /** Pauses, resumes, restarts, retries or resolves; whoever drives acts on it. */
   async control(id: string, request: ControlRequest, principal?: string): Promise<ControlOutcome> {
     const outcome = await requestControl(await this.store(id), this.host.now(), request, principal)
+    this.#drivers.get(id)?.poke().catch(() => {})
+    return outcome
+  }
+
+  /** Sends a signal; whoever drives takes it. */
+  async signal(id: string, request: SignalRequest, principal?: string): Promise<SignalOutcome> {
+    const outcome = await sendSignal({ store: await this.store(id), host: this.host, limits: this.#limits, principal }, registry(this.#options.workflows), request)
     this.#drivers.get(id)?.poke().catch(() => {})
     return outcome
   }

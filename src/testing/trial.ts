@@ -1,9 +1,7 @@
 // One schedule of the crash explorer, from an empty store to the end of the run: processes that die where the schedule says, and a
 // next one that finds what is stored.
 
-import type { CancelOptions } from '../client.ts'
 import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
-import { requestCancel } from '../engine/cancel.ts'
 import { type DriveEnd, Driver } from '../engine/drive.ts'
 import { startRun } from '../engine/start.ts'
 import { isStepwellError, StepwellError } from '../errors.ts'
@@ -37,8 +35,7 @@ export interface TrialInit {
   readonly outside: () => unknown
   readonly services: (outside: unknown, host: TestHost) => object
   readonly check: ((outside: unknown, end: Explored) => void) | undefined
-  readonly cancelAt: number | undefined
-  readonly cancelOptions: CancelOptions
+  readonly visits: readonly Visit[]
   readonly limits: Limits
   readonly takesEpoch: boolean
   readonly stepsUseHostTime: boolean
@@ -67,7 +64,7 @@ export class Trial {
   readonly #bytes: Uint8Array[] = []
   /** What each strike has cut: in words, with the line. */
   readonly #struck: string[] = []
-  #isCancelled = false
+  readonly #visited = new Set<Visit>()
   #now: number | undefined
 
   constructor(init: TrialInit, schedule: Schedule) {
@@ -109,7 +106,7 @@ export class Trial {
   }
 
   #boot(store: RunStore, number: number, services: (host: TestHost) => object): Process {
-    const { workflow, quiesce, cancelAt, cancelOptions } = this.#init
+    const { workflow, quiesce, visits } = this.#init
     const handle: FaultStore = new FaultStore(store, {
       fault: ({ method, batch }) => {
         if (method !== 'commit') return undefined
@@ -145,9 +142,8 @@ export class Trial {
     })
     return new Process({
       ...this.#init, host, handle, isStruck, workflow: watch.of(workflow), services: services(host),
-      cancelOptions: { reason: 'explored', ...cancelOptions },
-      isCancelDue: () => cancelAt !== undefined && !this.#isCancelled && this.rules.entries.length >= cancelAt,
-      cancelled: () => { this.#isCancelled = true },
+      nextVisit: () => visits.find((visit) => !this.#visited.has(visit) && this.rules.entries.length >= visit.at),
+      visited: (visit) => { this.#visited.add(visit) },
     })
   }
 
@@ -203,14 +199,20 @@ export class Trial {
   }
 }
 
-interface ProcessInit extends Pick<TrialInit, 'workflow' | 'input' | 'quiesce' | 'limits' | 'takesEpoch' | 'stepsUseHostTime' | 'cancelOptions'> {
+/** What somebody outside does once the journal has `at` entries. Done again, with the same id, when the answer got lost. */
+export interface Visit {
+  readonly at: number
+  act(process: { readonly handle: RunStore; readonly host: TestHost; readonly workflow: AnyWorkflow; readonly limits: Limits }): Promise<unknown>
+}
+
+interface ProcessInit extends Pick<TrialInit, 'workflow' | 'input' | 'quiesce' | 'limits' | 'takesEpoch' | 'stepsUseHostTime'> {
   readonly host: TestHost
   readonly handle: FaultStore
   readonly services: object
   /** Whether the schedule kills the process at this quiescent point. */
   readonly isStruck: () => boolean
-  readonly isCancelDue: () => boolean
-  readonly cancelled: () => void
+  readonly nextVisit: () => Visit | undefined
+  readonly visited: (visit: Visit) => void
 }
 
 /** From boot to death or to the end of the run. Nothing of it is waited for after its store is dead. */
@@ -230,11 +232,12 @@ class Process {
     if (started === undefined) return undefined
     const driver = new Driver({ store: handle, host, registry: registry([workflow]), services, limits, takesEpoch })
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      if (!(await this.#cancelIfDue(driver))) return undefined
+      if (!(await this.#visit(driver))) return undefined
       const end = await this.#settle(driver.drive(), driver)
       if (end === undefined) return undefined
       switch (end.kind) {
         case 'parked':
+          if (this.#init.nextVisit() !== undefined) break
           if (end.wakeAt === null) return end
           host.advanceTo(end.wakeAt)
           break
@@ -263,13 +266,15 @@ class Process {
     }
   }
 
-  async #cancelIfDue(driver: Driver): Promise<boolean> {
-    const { handle, host, isCancelDue, cancelled, cancelOptions } = this.#init
-    if (!isCancelDue()) return true
-    const answer = await this.#settle(requestCancel(handle, host.now(), cancelOptions))
-    if (answer === undefined) return false
-    cancelled()
-    driver.poke().catch(() => {})
+  /** Somebody from outside does what is due; once more, whoever comes after a crash that took the answer. False: the process died. */
+  async #visit(driver: Driver): Promise<boolean> {
+    const { nextVisit, visited } = this.#init
+    for (let visit = nextVisit(); visit !== undefined; visit = nextVisit()) {
+      const answer = await this.#settle(visit.act(this.#init).then(() => true))
+      if (answer === undefined) return false
+      visited(visit)
+      driver.poke().catch(() => {})
+    }
     return true
   }
 
@@ -285,7 +290,7 @@ class Process {
         if ('error' in result) throw result.error
         return result.value
       }
-      if (driver !== undefined && this.#init.isCancelDue() && !(await this.#cancelIfDue(driver))) return undefined
+      if (driver !== undefined && this.#init.nextVisit() !== undefined && !(await this.#visit(driver))) return undefined
       if (++turns > MAX_TURNS) throw new StepwellError('internal', 'nothing happens any more')
       if (!stepsUseHostTime && driver !== undefined && driver.liveness().steps.length > 0) {
         idle = 0

@@ -156,9 +156,12 @@ export const kitCases: readonly { readonly title: string; readonly run: () => Pr
         [{ signal: { stop: 'stop', approve: { by: 5 } } }, 'the payload of signal "approve"'],
         [{ signal: { stop: 'stop', approve: { by: 'eve' } }, child: { parcel: { code: 5 } } }, 'the output of child parcel'],
       ] as const) includes(await messageOf(async () => (await testHost({ workflows: [approval], mocks }).start(approval, 'o3')).result()), says)
-      // What no mock answers is the engine's, which does not have it yet.
+      // What no mock answers is the engine's: signals come from outside, and children it does not have yet.
       const alone = await testHost({ workflows: [approval] }).start(approval, 'o4')
+      await alone.signal('approve', { by: 'eve' })
       equal((await alone.settle()).blocked?.code, 'unsupported', 'without mocks')
+      await alone.expect({ completed: ['all/price/price'] })
+      equal((await alone.journal()).entries.filter(({ kind }) => kind === 'signal_received' || kind === 'timer_fired').map(({ key }) => key), ['signal:stop', 'all/approve/signal:approve'], 'what the engine gave')
 
       const counts = await exploreCrashes(approval, 'o5', { mocks: { signal: { stop: 'stop', approve: { by: 'eve' } }, child: { parcel: { code: 'P2' } } } })
       ok(counts.crashes > 10, `${counts.crashes} crashes`)

@@ -490,6 +490,36 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       expect(end).toMatchObject({ kind: 'ended', status: 'failed' })
     },
   },
+  signalBytes: {
+    value: 65_536,
+    check: async () => {
+      const w = workflow({ name: 'w', input: anything, signals: { go: anything } }, async (ctx) => ctx.signal('go'))
+      const process = open(w, { limits: { signalBytes: 1000 } })
+      await process.runs.start(w, 0, { id: ID })
+      expect(await errorOf(() => process.runs.signal(ID, { name: 'go', payload: 'x'.repeat(1000) }))).toMatchObject({
+        code: 'limit_exceeded',
+        details: { limit: 'signalBytes', allowed: 1000 },
+      })
+      expect(process.world.row().inbox).toBe(0)
+      await process.runs.signal(ID, { name: 'go', payload: 'x'.repeat(800) })
+      expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    },
+  },
+  signals: {
+    value: 1000,
+    check: async () => {
+      const w = workflow({ name: 'w', input: anything, signals: { go: anything } }, async (ctx) => ctx.signal('go'))
+      const process = open(w, { limits: { signals: 2 } })
+      await process.runs.start(w, 0, { id: ID })
+      for (const id of ['a', 'b']) await process.runs.signal(ID, { name: 'go', payload: id, id })
+      expect(await errorOf(() => process.runs.signal(ID, { name: 'go', payload: 'c', id: 'c' }))).toMatchObject({
+        code: 'limit_exceeded',
+        details: { limit: 'signals', measured: 3, allowed: 2 },
+      })
+      expect(await process.runs.signal(ID, { name: 'go', payload: 'b', id: 'b' })).toEqual({ seq: 2, duplicate: true })
+      expect(process.world.row().inbox).toBe(2)
+    },
+  },
 }
 
 async function startRefuses(options: object, details: object): Promise<void> {

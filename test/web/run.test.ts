@@ -61,7 +61,7 @@ describe('a run in a browser', () => {
     await expect(absent.cancel()).rejects.toMatchObject({ code: 'run_not_found' })
     await expect(absent.journal()).rejects.toMatchObject({ code: 'run_not_found' })
     await expect(absent.export()[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'run_not_found' })
-    await expect(absent.signal('x' as never, undefined as never)).rejects.toMatchObject({ code: 'unsupported' })
+    await expect(absent.signal('x' as never, undefined as never)).rejects.toMatchObject({ code: 'run_not_found' })
     await expect(well.putBlob('a/b', new Uint8Array(1))).rejects.toMatchObject({ code: 'invalid_id' })
     expect(await well.runs()).toEqual([])
     const run = await well.start(echo, 1)

@@ -73,7 +73,7 @@ test.for<[string, (c: Client<(typeof workflows)[number]>, id: string) => Promise
   ['the cancel of an unknown run', (c, id) => c.get('add', id).cancel(), 'run_not_found'],
   ['the export of an unknown run', async (c, id) => { for await (const line of c.get('add', id).export()) void line }, 'run_not_found'],
   ['a handle with an id that is none', async (c) => c.get('add', '').status(), 'invalid_id'],
-  ['a signal, which this version has not', (c, id) => c.get('add', id).signal('x' as never, 1 as never), 'unsupported'],
+  ['a signal to an unknown run', (c, id) => c.get('add', id).signal('x' as never, 1 as never), 'run_not_found'],
 ])('G28, G29: %s is a typed error and writes nothing', async ([, run, code]) => {
   const id = unique()
   expect((await error(run(client, id))).code).toBe(code)

@@ -38,7 +38,7 @@ test('G28: whatever is given to a worker\'s client and its runs is taken or refu
   const failed = await client.start('failing', 1)
   await failed.result().catch(() => {})
   const methods = methodsOf(ended)
-  methods.delete('signal')
+  methods.set('signal', methodsOf(await client.start('listening', 1)).get('signal')!)
   methods.set('resolve', methodsOf(asking).get('resolve')!)
   // Each time from the failure on: until it has failed again there is nothing to retry.
   methods.set('retry', async (how: never) => {
@@ -48,9 +48,8 @@ test('G28: whatever is given to a worker\'s client and its runs is taken or refu
   const { items: [effect] } = await asking.effects()
   expect(await wrongWith(methods, {
     status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [], restart: [{ id: 'y' }],
-    retry: [{ id: 'y' }], resolve: [effect?.seq, { decision: 'fail' }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [],
+    retry: [{ id: 'y' }], resolve: [effect?.seq, { decision: 'fail' }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], signal: ['go', 1, { id: 'y' }],
   }, ['status', 'pause', 'resume', 'export'])).toEqual([])
-  for (const one of junk) await expect(ended.signal(one as never, one as never)).rejects.toMatchObject({ code: 'unsupported' })
 })
 
 test('G28: a start that is refused for its options has written nothing', async () => {

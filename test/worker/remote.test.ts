@@ -63,7 +63,7 @@ test('what the host refuses is thrown with the host\'s own code, and nothing is 
   expect(await error(client.get('add', id).status())).toMatchObject({ code: 'run_not_found', details: { runId: id } })
   expect(await error(client.get('add', id).result())).toMatchObject({ code: 'run_not_found' })
   expect(await error(client.get('add', 'a/b?c').status())).toMatchObject({ code: 'invalid_id' })
-  expect(await error(client.get('gated', id).signal('x' as never, 1 as never))).toMatchObject({ code: 'unsupported' })
+  expect(await error(client.get('gated', id).signal('x' as never, 1 as never))).toMatchObject({ code: 'run_not_found' })
   expect(await error(client.start('echo', () => 1, { id }))).toMatchObject({ code: 'not_serializable', details: { path: '$.input' } })
   const allowed = world.authorize
   world.authorize = () => false

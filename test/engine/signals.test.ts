@@ -1,0 +1,302 @@
+// Signals (G17): what a workflow sees of them, and what is refused. On every store: test/contract/signals.contract.ts.
+
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { workflow } from '../../src/index.ts'
+import { exploreCrashes } from '../../src/testing/crash-explorer.ts'
+import { testHost } from '../../src/testing/index.ts'
+import { anything, errorOf, gate, ID, open, World } from './support.ts'
+
+const signals = { go: anything, word: z.object({ text: z.string().transform((text) => text.toUpperCase()) }) }
+const waiting = { kind: 'parked', wakeAt: null }
+const completed = { kind: 'ended', status: 'completed' }
+
+describe('a signal', () => {
+  test('G17: is validated once, before it is stored; the function gets what the schema gave, and the journal says who sent it', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('word'))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    expect(await process.runs.settle(ID)).toEqual(waiting)
+    expect(await errorOf(() => process.runs.signal(ID, { name: 'word', payload: { text: 5 } }))).toMatchObject({ code: 'input_invalid' })
+    expect(await errorOf(() => process.runs.signal(ID, { name: 'other', payload: 1 }))).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining('"other"') })
+    expect(await errorOf(() => process.runs.signal(ID, { name: 'toString', payload: 1 }))).toMatchObject({ code: 'invalid_argument' })
+    expect(await errorOf(() => process.runs.signal(ID, { name: 'go', payload: () => 1 }))).toMatchObject({ code: 'not_serializable' })
+    for (const id of ['', 'x'.repeat(257), 5, '\ud800']) expect(await errorOf(() => process.runs.signal(ID, { name: 'go', payload: 1, id: id as string }))).toMatchObject({ code: 'invalid_argument' })
+    expect(await errorOf(() => process.runs.signal('none', { name: 'go', payload: 1 }))).toMatchObject({ code: 'run_not_found' })
+    // Nothing of all that was stored.
+    expect(process.world.row()).toMatchObject({ inbox: 0, wakeAt: null })
+    expect(process.world.shelf.open(ID).keys('receipt', { limit: 9 })).toEqual([])
+    await process.runs.signal(ID, { name: 'word', payload: { text: 'yes' } }, 'ada')
+    expect(await process.runs.settle(ID)).toEqual(completed)
+    expect((await process.runs.summary(ID)).output).toEqual({ text: 'YES' })
+    expect(process.world.kinds()).toEqual(['run_started', 'signal_received signal:word', 'run_completed'])
+    expect(process.world.shelf.open(ID).keys('signal', { limit: 9 })).toEqual([])
+  })
+
+  test('G17: the id of another signal is refused, and so is a signal to a run that has ended; the same one is known for ever', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go'))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.signal(ID, { name: 'go', payload: 1, id: 'a' })
+    for (const other of [{ name: 'go', payload: 2 }, { name: 'word', payload: { text: 'x' } }]) {
+      expect(await errorOf(() => process.runs.signal(ID, { ...other, id: 'a' }))).toMatchObject({ code: 'input_mismatch' })
+    }
+    await process.runs.settle(ID)
+    expect(await errorOf(() => process.runs.signal(ID, { name: 'go', payload: 1 }))).toMatchObject({ code: 'already_ended' })
+    expect(await process.runs.signal(ID, { name: 'go', payload: 1, id: 'a' })).toEqual({ seq: 1, duplicate: true })
+    expect(process.world.row()).toMatchObject({ inbox: 1, wakeAt: null })
+  })
+
+  test('G17: an answer that got lost is looked for, so the signal is there once', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go'))
+    for (const when of ['before', 'after'] as const) {
+      let lost = 0
+      const process = open(w, { faults: { fault: ({ batch }) => batch?.expect.kind === 'next' && lost++ === 0 ? { do: 'unknown', when } : undefined } })
+      await process.runs.start(w, 0, { id: ID })
+      // Whoever sends it can't tell whether the first try is in: its receipt does.
+      expect((await process.runs.signal(ID, { name: 'go', payload: 1 })).seq).toBe(1)
+      expect(lost).toBe(when === 'before' ? 2 : 1)
+      expect(process.world.shelf.open(ID).keys('signal', { limit: 9 })).toHaveLength(1)
+      expect(await process.runs.settle(ID)).toEqual(completed)
+    }
+    const dead = open(w, { faults: { fault: ({ batch }) => batch?.expect.kind === 'next' ? { do: 'unknown', when: 'before' } : undefined } })
+    await dead.runs.start(w, 0, { id: ID })
+    expect(await errorOf(() => dead.runs.signal(ID, { name: 'go', payload: 1 }))).toMatchObject({ code: 'store_unavailable' })
+  })
+
+  test('G17, T-065: what was taken is the same on every replay, whatever becomes of the steps behind it', async () => {
+    const seen: unknown[] = []
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      const got = await ctx.signal('go')
+      return ctx.step('s', ({ attempt }) => {
+        seen.push(got)
+        if (attempt < 3) throw new Error('again')
+        return got
+      }, { retry: { limit: 3, delay: '1 hour' } })
+    })
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.runs.signal(ID, { name: 'go', payload: { n: 1 } })
+    await first.runs.drive(ID)
+    await first.crash()
+    const second = world.boot(w)
+    expect(await second.runs.settle(ID)).toEqual(completed)
+    expect(seen).toEqual([{ n: 1 }, { n: 1 }, { n: 1 }])
+  })
+
+  test('G17: calls that wait for one name get one each, in call order, in every branch; G8: the same on replay', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      const all = await ctx.all({ a: (c) => c.signal('go'), b: (c) => c.signal('go'), c: (c) => c.signal('word') })
+      await ctx.sleep('1 day')
+      return all
+    })
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.runs.drive(ID)
+    expect((await first.runs.summary(ID)).waitingFor).toEqual([
+      { kind: 'signal', key: 'all/a/signal:go' }, { kind: 'signal', key: 'all/b/signal:go' }, { kind: 'signal', key: 'all/c/signal:word' },
+    ])
+    await first.runs.signal(ID, { name: 'word', payload: { text: 'w' } })
+    await first.runs.signal(ID, { name: 'go', payload: 1 })
+    await first.runs.signal(ID, { name: 'go', payload: 2 })
+    await first.runs.drive(ID)
+    await first.crash()
+    const second = world.boot(w)
+    expect(await second.runs.settle(ID)).toEqual(completed)
+    expect((await second.runs.summary(ID)).output).toEqual({ a: 1, b: 2, c: { text: 'W' } })
+  })
+
+  test('G17: one after the other, until none comes for so long', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      const got: unknown[] = []
+      for await (const each of ctx.signals('go', { timeout: '1 hour' })) got.push(each)
+      return got
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    for (let i = 0; i < 3; i++) await process.runs.signal(ID, { name: 'go', payload: i })
+    await process.runs.drive(ID)
+    process.host.advance(59 * 60_000)
+    await process.runs.signal(ID, { name: 'go', payload: 'last' })
+    expect(await process.runs.settle(ID)).toEqual(completed)
+    expect((await process.runs.summary(ID)).output).toEqual([0, 1, 2, 'last'])
+    expect(process.world.kinds().filter((kind) => kind.startsWith('timer_fired'))).toEqual(['timer_fired signal:go#4'])
+  })
+
+  test('G19: the timeout is that of the first time that it was asked for, also when the code gives another one by then', async () => {
+    const build = (timeout: string) => workflow({ name: 'w', input: anything, signals }, async (ctx) => [await ctx.signal('go', { timeout: timeout as '1 hour' }), ctx.now() - ctx.info.createdAt])
+    const world = new World()
+    const first = world.boot(build('1 hour'))
+    await first.runs.start(build('1 hour'), 0, { id: ID })
+    await first.runs.drive(ID)
+    await first.crash()
+    const second = world.boot(build('5 hours'))
+    expect(await second.runs.settle(ID)).toEqual(completed)
+    expect((await second.runs.summary(ID)).output).toEqual([undefined, 3_600_000])
+  })
+
+  test('G17: it wakes a paused run in vain and is there when the run goes on; one that begins later takes it then', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go', { timeout: '1 hour' }))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID, delay: '1 day' })
+    await process.runs.signal(ID, { name: 'go', payload: 'early' })
+    const [first] = process.world.entries()
+    expect(await process.runs.drive(ID)).toEqual({ kind: 'parked', wakeAt: (first?.at ?? 0) + 24 * 3_600_000 })
+    await process.runs.control(ID, { kind: 'pause' })
+    process.host.advance(48 * 3_600_000)
+    expect(await process.runs.settle(ID)).toEqual(waiting)
+    await process.runs.signal(ID, { name: 'go', payload: 'second' })
+    expect(await process.runs.settle(ID)).toEqual(waiting)
+    await process.runs.control(ID, { kind: 'resume' })
+    expect(await process.runs.settle(ID)).toEqual(completed)
+    expect((await process.runs.summary(ID)).output).toBe('early')
+  })
+
+  test('G17: one that nobody waits for costs a look and no entry, and never blocks the run (G29)', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => { await ctx.sleep('1 day') })
+    const process = open(w, { limits: { wakes: 3 } })
+    await process.runs.start(w, 0, { id: ID })
+    const parked = await process.runs.drive(ID)
+    for (let i = 0; i < 20; i++) {
+      await process.runs.signal(ID, { name: 'go', payload: i })
+      expect(await process.runs.drive(ID)).toEqual(parked)
+    }
+    expect(process.world.kinds()).toEqual(['run_started', 'timer_set ctx.sleep'])
+    expect(await process.runs.settle(ID)).toEqual(completed)
+  })
+
+  test('G21, T-068: a cancel rejects who waits, and takes no signal', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      try {
+        return await ctx.signal('go')
+      } catch (error) {
+        await ctx.cleanup((c) => c.step('why', () => (error as { code: string }).code))
+        throw error
+      }
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.settle(ID)
+    await process.runs.cancel(ID)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(process.world.kinds()).toEqual(['run_started', 'cancel_requested', 'step_completed cleanup/why', 'run_cancelled'])
+    expect(await errorOf(() => process.runs.signal(ID, { name: 'go', payload: 1 }))).toMatchObject({ code: 'already_ended' })
+  })
+
+  test('G17, G9: a new generation takes again what an earlier one had taken, in their order, and what it inherits only once', async () => {
+    let fails = true
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      const got = [await ctx.signal('go')]
+      await ctx.step('s', () => 1)
+      got.push(await ctx.signal('go'))
+      if (await ctx.step('fails', () => fails)) ctx.fail('not yet')
+      got.push(await ctx.signal('go', { timeout: '1 hour' }))
+      return got
+    })
+    for (const request of [{ kind: 'restart' }, { kind: 'restart', from: 's' }, { kind: 'restart', from: 'fails' }] as const) {
+      fails = true
+      const process = open(w)
+      await process.runs.start(w, 0, { id: ID })
+      for (const payload of ['a', 'b', 'c']) await process.runs.signal(ID, { name: 'go', payload, id: payload })
+      expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+      fails = false
+      await process.runs.control(ID, request)
+      expect(await process.runs.signal(ID, { name: 'go', payload: 'a', id: 'a' })).toEqual({ seq: 1, duplicate: true })
+      expect(await process.runs.settle(ID)).toEqual(completed)
+      expect((await process.runs.summary(ID)).output, JSON.stringify(request)).toEqual(['a', 'b', 'c'])
+      expect(process.world.shelf.open(ID).keys('signal', { limit: 9 })).toEqual([])
+    }
+  })
+
+  test('G9: code that no longer waits for what was taken diverges; under "restart" nothing of it is lost', async () => {
+    const before = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      const got = await ctx.signal('go')
+      await ctx.sleep('1 day')
+      return got
+    })
+    for (const onDivergence of ['fail', 'restart'] as const) {
+      const after = workflow({ name: 'w', input: anything, signals, onDivergence }, async (ctx) => {
+        await ctx.step('new', () => 1)
+        return ctx.signal('go', { timeout: '1 minute' })
+      })
+      const world = new World()
+      const first = world.boot(before)
+      await first.runs.start(before, 0, { id: ID })
+      await first.runs.signal(ID, { name: 'go', payload: 'kept' })
+      await first.runs.drive(ID)
+      await first.crash()
+      const second = world.boot(after)
+      second.host.advance(25 * 3_600_000)
+      expect(await second.runs.settle(ID)).toMatchObject(onDivergence === 'fail' ? { kind: 'blocked', blocked: { code: 'divergence' } } : completed)
+      if (onDivergence === 'restart') expect((await second.runs.summary(ID)).output).toBe('kept')
+    }
+  })
+
+  test('G4: a signal that was changed in the store blocks the run and is not given to it', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go'))
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.signal(ID, { name: 'go', payload: { cents: 100 } })
+    const store = process.world.shelf.open(ID)
+    const [row] = store.rows('signal', { limit: 1 })
+    const value = (row as { value: Uint8Array }).value
+    value[value.length - 3] = (value[value.length - 3] as number) ^ 1
+    store.commit({ expect: { kind: 'exists' }, rows: [{ table: 'signal', key: (row as { key: string }).key, value }] })
+    expect(await process.runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'corrupt_payload' } })
+  })
+
+  test('G22: a signal that is not declared is a bug of the function, and blocks it', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('nobody' as 'go'))
+    expect(await open(w).run(w)).toMatchObject({ kind: 'blocked', blocked: { code: 'invalid_argument' } })
+    const bad = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go', { timeout: 'soon' as '1 hour' }))
+    expect(await open(bad).run(bad)).toMatchObject({ kind: 'blocked', blocked: { code: 'invalid_duration' } })
+  })
+
+  test('G10: the race between a signal and work is decided by the journal', async () => {
+    const hold = gate<string>()
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      const won = await ctx.race({ work: (c) => c.step('work', () => hold.promise), stop: (c) => c.signal('go') })
+      await ctx.sleep('1 day')
+      return won
+    })
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.begin()
+    await first.runs.signal(ID, { name: 'go', payload: 'enough' })
+    await first.idle()
+    hold.open('done')
+    await first.idle()
+    expect(world.kinds().slice(1, 3)).toEqual(['signal_received race/stop/signal:go', 'timer_set ctx.sleep'])
+    await first.crash()
+    const second = world.boot(w)
+    expect(await second.runs.settle(ID)).toEqual(completed)
+    expect((await second.runs.summary(ID)).output).toEqual({ winner: 'stop', value: 'enough' })
+  })
+})
+
+test('G17, G5: a crash at every commit, before and after it and with its answer lost, also of whoever sends: each signal is taken once, in order', async () => {
+  const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+    const first = await ctx.signal('go')
+    const both = await ctx.all({ s: (c) => c.step('s', () => 1), g: (c) => c.signal('go', { timeout: '1 hour' }) })
+    const none = await ctx.signal('word', { timeout: '1 minute' })
+    return [first, both, none, await ctx.signal('go')]
+  })
+  const counts = await exploreCrashes(w, 0, {
+    signals: [{ name: 'go', payload: 1 }, { name: 'go', payload: 2, at: 2 }, { name: 'go', payload: 3, at: 4 }],
+    check: (_, { summary }) => { expect(summary.output).toEqual([1, { s: 1, g: 2 }, undefined, 3]) },
+  })
+  expect(counts.crashes).toBeGreaterThan(100)
+})
+
+test('the test host sends signals, and moves time to their timeouts', async () => {
+  const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => [await ctx.signal('word'), await ctx.signal('go', { timeout: '30 days' })])
+  const t = testHost({ workflows: [w] })
+  const run = await t.start(w, 0)
+  expect(await run.signal('word', { text: 'now' }, { id: 'x' })).toEqual({ seq: 1, duplicate: false })
+  expect(await run.signal('word', { text: 'now' }, { id: 'x' })).toEqual({ seq: 1, duplicate: true })
+  await run.expect({ waitingFor: ['signal:go'] })
+  expect(await run.result()).toEqual([{ text: 'NOW' }, undefined])
+})
