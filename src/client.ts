@@ -75,6 +75,11 @@ export type CancelOutcome =
   | { readonly outcome: 'cancelled' | 'requested' | 'already_requested'; readonly status: RunSummary['status'] }
   | { readonly outcome: 'ended'; readonly status: RunSummary['status'] }
 
+/** What a deferred is settled with: a value that fits its schema, or an error, with which whoever waits is rejected (`rejected`). */
+export type Settlement =
+  | { readonly value: unknown }
+  | { readonly error: string | { readonly message: string; readonly details?: object } }
+
 /** A message that is stored. */
 export interface SignalOutcome {
   /** Its number among all messages to this run: they only grow. */
@@ -169,6 +174,11 @@ export interface Run<D> {
   signal<K extends keyof WorkflowSignals<D> & string>(
     name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string },
   ): Promise<SignalOutcome>
+  /**
+   * Settles a deferred of the run, for whoever holds a token of it. Durable when it resolves; the first settles it for good, and the same again
+   * is `duplicate`. Throws `invalid_token`, `already_resolved` when it was settled otherwise, `input_invalid`, `already_ended`: nothing stored.
+   */
+  settle(id: string, token: string, settlement: Settlement): Promise<SignalOutcome>
   /** Entries with seq > after, at most `limit` (default 100, at most 1000), payloads hidden unless `reveal`. */
   journal(options?: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
   /**

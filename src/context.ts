@@ -119,6 +119,11 @@ export interface Call<S extends Services, A extends At, I> {
   readonly memo: Memo
   /** The run's own values, changed together with this step's outcome. */
   readonly state: StepState
+  /**
+   * A token that settles `deferred`: 32 random bytes, as hex. Its hash is durable before this resolves, and the token itself is kept nowhere:
+   * give it to whoever may settle, and not back to the workflow. An attempt that is repeated gets another one, and all stay good.
+   */
+  token(deferred: Deferred<unknown>): Promise<string>
   /** Shown to whoever watches the run. In memory only. */
   progress(done: number, of?: number): void
   log(message: string, data?: unknown): void
@@ -170,6 +175,15 @@ export interface EffectRecord {
   readonly at: number
 }
 
+/** What `ctx.deferred` gives. */
+export interface Deferred<T> {
+  /** What settles it, besides a token: its name, behind the path of its branch. */
+  readonly id: string
+  /** What it was settled with. Rejects with `rejected` when that was an error, `cancelled`. With `timeout`: undefined when nobody has by then. Asked for once: the second call gets the same promise. */
+  value(): Promise<T>
+  value(options: { readonly timeout: Duration }): Promise<T | undefined>
+}
+
 /** Of a wait for a signal. */
 export interface SignalOptions {
   readonly timeout?: Duration
@@ -177,7 +191,7 @@ export interface SignalOptions {
 
 export type SignalMap = Record<string, Schema<any, any>>
 
-export type Branches<S extends Services, Sig extends SignalMap> = Record<string, (ctx: Ctx<S, Sig>) => unknown>
+export type Branches<S extends Services, Sig extends SignalMap, Def extends SignalMap> = Record<string, (ctx: Ctx<S, Sig, Def>) => unknown>
 type Value<B, K extends keyof B> = B[K] extends (...args: never[]) => infer R ? Awaited<R> : never
 export type Winner<B> = { [K in keyof B]: { readonly winner: K; readonly value: Value<B, K> } }[keyof B]
 export type Settled<T> =
@@ -202,7 +216,7 @@ export interface RunInfo {
  * The workflow function's only door to the world. Await ctx calls and plain promises, nothing else (G30): a ctx call made
  * after awaiting a timer or `fetch`, or from inside a step, throws `foreign_await` and blocks the run.
  */
-export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
+export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}, Def extends SignalMap = {}> {
   /**
    * Runs `run` and journals its outcome before the returned promise settles (G2): after a crash at any instant a committed
    * step never runs again; one that was running runs again with the same `idempotencyKey`. The value is the decoded copy of
@@ -247,21 +261,21 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
    */
   recordEffect(key: string, status: string, details?: unknown): Promise<{ readonly replayed: boolean; readonly record: EffectRecord }>
   /** Runs named branches, each with its own ctx. Rejects with the first rejection, in journal order. */
-  all<B extends Branches<S, Sig>>(branches: B): Promise<{ [K in keyof B]: Value<B, K> }>
+  all<B extends Branches<S, Sig, Def>>(branches: B): Promise<{ [K in keyof B]: Value<B, K> }>
   /** The first branch to settle, in journal order: the same on every replay (G8). The others go on until the function ends. */
-  race<B extends Branches<S, Sig>>(branches: B): Promise<Winner<B>>
+  race<B extends Branches<S, Sig, Def>>(branches: B): Promise<Winner<B>>
   /** The first branch to fulfil. Rejects with an AggregateError when none does. */
-  any<B extends Branches<S, Sig>>(branches: B): Promise<Winner<B>>
-  settled<B extends Branches<S, Sig>>(branches: B): Promise<{ [K in keyof B]: Settled<Value<B, K>> }>
+  any<B extends Branches<S, Sig, Def>>(branches: B): Promise<Winner<B>>
+  settled<B extends Branches<S, Sig, Def>>(branches: B): Promise<{ [K in keyof B]: Settled<Value<B, K>> }>
   /** `fn` over `items`, at most `concurrency` (default 6) at once, each in a scope named by its key (default: its index). */
   map<E, R>(
     name: string,
     items: readonly E[],
     options: { readonly key?: (item: E, index: number) => string; readonly concurrency?: number },
-    fn: (ctx: Ctx<S, Sig>, item: E, index: number) => R | Promise<R>,
+    fn: (ctx: Ctx<S, Sig, Def>, item: E, index: number) => R | Promise<R>,
   ): Promise<R[]>
   /** A named scope: keys inside it count for themselves. */
-  scope<R>(label: string, fn: (ctx: Ctx<S, Sig>) => R | Promise<R>): Promise<R>
+  scope<R>(label: string, fn: (ctx: Ctx<S, Sig, Def>) => R | Promise<R>): Promise<R>
   /** Parks without costing anything. The stored due time wins over a recomputed one (G19). */
   sleep(duration: Duration): Promise<void>
   sleepUntil(time: number | Date): Promise<void>
@@ -276,6 +290,12 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
   signal<N extends keyof Sig & string>(name: N, options: { readonly timeout: Duration }): Promise<SchemaOutput<Sig[N]> | undefined>
   /** One signal after the other; with `timeout`, until none comes for so long. Asks for the next one only when it is wanted. */
   signals<N extends keyof Sig & string>(name: N, options?: SignalOptions): AsyncIterable<SchemaOutput<Sig[N]>>
+  /**
+   * A value that somebody outside settles, once, with a token that a step was given for it (`call.token`): for a link in a mail, or a callback of
+   * another service. Of the tokens of all its attempts the first that is used decides (G20); wrong ones are refused and learn nothing. `value()`
+   * waits; what was settled before anybody waits is there then.
+   */
+  deferred<N extends keyof Def & string>(name: N): Deferred<SchemaOutput<Def[N]>>
   child<D extends AnyWorkflow>(definition: D, input: WorkflowInput<D>): Promise<WorkflowOutput<D>>
   /** Moves the run's authority. Where the run already is: nothing happens. */
   moveTo(at: 'edge'): Promise<void>
@@ -298,7 +318,7 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}> {
    * Runs `fn` now, in its own scope whose calls work also after a cancel: until the grace deadline they are the only ones
    * that do. For `finally` and `catch` blocks.
    */
-  cleanup<R>(fn: (ctx: Ctx<S, Sig>) => R | Promise<R>): Promise<R>
+  cleanup<R>(fn: (ctx: Ctx<S, Sig, Def>) => R | Promise<R>): Promise<R>
   /** Aborts when the run is cancelled or its own timeout passes. */
   readonly abortSignal: AbortSignal
   readonly info: RunInfo

@@ -19,7 +19,7 @@ export function services<S extends Services>(): ServicesType<S> {
 }
 
 export interface WorkflowOptions<
-  N extends string, IS extends Schema<any, any>, OS extends Schema<any, any> | undefined, Sig extends SignalMap, S extends Services,
+  N extends string, IS extends Schema<any, any>, OS extends Schema<any, any> | undefined, Sig extends SignalMap, S extends Services, Def extends SignalMap = {},
 > {
   readonly name: N
   /** Raise only when the new code can't replay old runs. Default 1. */
@@ -28,7 +28,10 @@ export interface WorkflowOptions<
   readonly replays?: readonly number[]
   readonly input: IS
   readonly output?: OS
+  /** What can be sent to its runs, by name. */
   readonly signals?: Sig
+  /** What its runs have settled from outside, with a token, by name. */
+  readonly deferreds?: Def
   readonly services?: ServicesType<S>
   /**
    * Of the whole run, from its start; again from each restart or retry that somebody asks for, as the code says then. Default: none. At its
@@ -48,7 +51,7 @@ export interface WorkflowOptions<
 }
 
 export interface Workflow<
-  N extends string, I, PI, O, Sig extends SignalMap, S extends Services,
+  N extends string, I, PI, O, Sig extends SignalMap, S extends Services, Def extends SignalMap = {},
 > {
   readonly name: N
   readonly version: number
@@ -56,6 +59,7 @@ export interface Workflow<
   readonly input: Schema
   readonly output: Schema | undefined
   readonly signals: Readonly<Record<string, Schema>>
+  readonly deferreds: Readonly<Record<string, Schema>>
   readonly timeoutMs: number | undefined
   readonly graceMs: number
   readonly onDivergence: 'fail' | 'restart'
@@ -63,33 +67,33 @@ export interface Workflow<
   readonly retention: { readonly completedMs: number | undefined; readonly failedMs: number | undefined }
   /** The function, as the engine calls it. */
   readonly run: (ctx: never, input: never) => unknown
-  readonly types?: { input: I; parsed: PI; output: O; signals: Sig; services: S } | undefined
+  readonly types?: { input: I; parsed: PI; output: O; signals: Sig; services: S; deferreds: Def } | undefined
 }
 
-export type AnyWorkflow = Workflow<string, any, any, any, any, any>
-export type WorkflowInput<D> = D extends Workflow<any, infer I, any, any, any, any> ? I : never
-export type WorkflowOutput<D> = D extends Workflow<any, any, any, infer O, any, any> ? O : never
-export type WorkflowSignals<D> = D extends Workflow<any, any, any, any, infer Sig, any> ? Sig : never
-export type WorkflowServices<D> = D extends Workflow<any, any, any, any, any, infer S> ? S : never
+export type AnyWorkflow = Workflow<string, any, any, any, any, any, any>
+export type WorkflowInput<D> = D extends Workflow<any, infer I, any, any, any, any, any> ? I : never
+export type WorkflowOutput<D> = D extends Workflow<any, any, any, infer O, any, any, any> ? O : never
+export type WorkflowSignals<D> = D extends Workflow<any, any, any, any, infer Sig, any, any> ? Sig : never
+export type WorkflowServices<D> = D extends Workflow<any, any, any, any, any, infer S, any> ? S : never
 
 /**
  * Defines a workflow. `start` takes the input schema's input type, the function gets its output type; the result is the
  * output schema's output. Throws `invalid_argument`, `invalid_duration` for a bad option: nothing else happens at definition.
  */
 export function workflow<
-  const N extends string, IS extends Schema<any, any>, OS extends Schema<any, any>, Sig extends SignalMap = {}, S extends Services = {},
+  const N extends string, IS extends Schema<any, any>, OS extends Schema<any, any>, Sig extends SignalMap = {}, S extends Services = {}, Def extends SignalMap = {},
 >(
-  options: WorkflowOptions<N, IS, OS, Sig, S> & { readonly output: OS },
-  fn: (ctx: Ctx<S, Sig>, input: SchemaOutput<IS>) => SchemaInput<OS> | Promise<SchemaInput<OS>>,
-): Workflow<N, SchemaInput<IS>, SchemaOutput<IS>, SchemaOutput<OS>, Sig, S>
+  options: WorkflowOptions<N, IS, OS, Sig, S, Def> & { readonly output: OS },
+  fn: (ctx: Ctx<S, Sig, Def>, input: SchemaOutput<IS>) => SchemaInput<OS> | Promise<SchemaInput<OS>>,
+): Workflow<N, SchemaInput<IS>, SchemaOutput<IS>, SchemaOutput<OS>, Sig, S, Def>
 export function workflow<
-  const N extends string, IS extends Schema<any, any>, R, Sig extends SignalMap = {}, S extends Services = {},
+  const N extends string, IS extends Schema<any, any>, R, Sig extends SignalMap = {}, S extends Services = {}, Def extends SignalMap = {},
 >(
-  options: WorkflowOptions<N, IS, undefined, Sig, S> & { readonly output?: undefined },
-  fn: (ctx: Ctx<S, Sig>, input: SchemaOutput<IS>) => R | Promise<R>,
-): Workflow<N, SchemaInput<IS>, SchemaOutput<IS>, Awaited<R>, Sig, S>
+  options: WorkflowOptions<N, IS, undefined, Sig, S, Def> & { readonly output?: undefined },
+  fn: (ctx: Ctx<S, Sig, Def>, input: SchemaOutput<IS>) => R | Promise<R>,
+): Workflow<N, SchemaInput<IS>, SchemaOutput<IS>, Awaited<R>, Sig, S, Def>
 export function workflow(
-  options: WorkflowOptions<string, Schema, Schema | undefined, SignalMap, Services>,
+  options: WorkflowOptions<string, Schema, Schema | undefined, SignalMap, Services, SignalMap>,
   fn: (ctx: never, input: never) => unknown,
 ): AnyWorkflow {
   const refuse = (why: string): never => { throw new StepwellError('invalid_argument', why) }
@@ -106,10 +110,12 @@ export function workflow(
     }
   }
   if (typeof fn !== 'function') refuse(`workflow ${options.name}: no function given`)
-  const { output, signals = {}, onDivergence = 'fail', retention = {} } = options
+  const { output, signals = {}, deferreds = {}, onDivergence = 'fail', retention = {} } = options
   if (!isSchema(options.input)) refuse(`workflow ${options.name}: input is not a Standard Schema`)
   if (output !== undefined && !isSchema(output)) refuse(`workflow ${options.name}: output is not a Standard Schema`)
-  if (typeof signals !== 'object' || signals === null || !Object.values(signals).every(isSchema)) refuse(`workflow ${options.name}: signals are Standard Schemas, by name`)
+  for (const [what, schemas] of Object.entries({ signals, deferreds })) {
+    if (typeof schemas !== 'object' || schemas === null || !Object.values(schemas).every(isSchema)) refuse(`workflow ${options.name}: ${what} are Standard Schemas, by name`)
+  }
   if (onDivergence !== 'fail' && onDivergence !== 'restart') refuse(`workflow ${options.name}: onDivergence is "fail" or "restart"`)
   if (typeof retention !== 'object' || retention === null) refuse(`workflow ${options.name}: retention says how long runs are kept, as { completed, failed }`)
   return Object.freeze({
@@ -119,6 +125,7 @@ export function workflow(
     input: options.input,
     output,
     signals: Object.freeze({ ...signals }),
+    deferreds: Object.freeze({ ...deferreds }),
     timeoutMs: options.timeout === undefined ? undefined : toMs(options.timeout, 'timeout'),
     graceMs: toMs(options.grace ?? '30 seconds', 'grace'),
     onDivergence,

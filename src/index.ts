@@ -5,10 +5,10 @@ export type {
   AnyWorkflow, ServicesType, Workflow, WorkflowInput, WorkflowOptions, WorkflowOutput, WorkflowSignals,
 } from './define.ts'
 export type {
-  At, Call, Ctx, EffectOptions, EffectRecord, Memo, MemoKey, Once, OnceOptions, RetryPolicy, RunInfo, Services, ServicesOf, Settled, SignalMap, StepOptions, StepState, Winner,
+  At, Call, Ctx, Deferred, EffectOptions, EffectRecord, Memo, MemoKey, Once, OnceOptions, RetryPolicy, RunInfo, Services, ServicesOf, Settled, SignalMap, SignalOptions, StepOptions, StepState, Winner,
 } from './context.ts'
 export type { OnEnd, RunEnd } from './engine/notice.ts'
-export type { CancelOptions, CancelOutcome, Client, ControlOutcome, EffectPage, EffectView, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions, Run, StartOptions } from './client.ts'
+export type { CancelOptions, CancelOutcome, Client, ControlOutcome, EffectPage, EffectView, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, Resolution, RestartOptions, ResultOptions, Run, Settlement, SignalOutcome, StartOptions } from './client.ts'
 export type { RunSummary } from './journal/summary.ts'
 export type { Status } from './journal/record.ts'
 export type { EntryView } from './journal/view.ts'

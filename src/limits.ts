@@ -26,6 +26,8 @@ export interface Limits {
   readonly signalBytes: number
   /** Signals that were sent to a run and not taken yet. */
   readonly signals: number
+  /** Tokens that a run has issued for its deferreds. */
+  readonly tokens: number
   /** Calls outstanding at once. */
   readonly outstanding: number
   /** Entries in one run's journal. */
@@ -82,6 +84,7 @@ export const defaultLimits: Limits = Object.freeze({
   keyLength: 2048,
   signalBytes: 64 * 1024,
   signals: 1_000,
+  tokens: 1_000,
   outstanding: 10_000,
   entries: 10_000_000,
   retries: 10_000,

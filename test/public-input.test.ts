@@ -100,7 +100,7 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
     expect(await wrongWith(methods, {
       status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [],
       restart: [{ from: 'x', id: 'y' }], retry: [{ id: 'y' }], resolve: [1, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }],
-      journal: [{ after: 0, limit: 1, reveal: true }], export: [], signal: ['x', 1, { id: 'y' }],
+      journal: [{ after: 0, limit: 1, reveal: true }], export: [], settle: ['approval', 'token', { value: 1 }], signal: ['x', 1, { id: 'y' }],
     }, ['status', 'pause', 'resume', 'export'])).toEqual([])
   })
 
@@ -124,7 +124,12 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
   })
 
   test('a test host and its runs', async () => {
-    const listens = workflow({ name: 'listens', input, signals: { x: input } }, (ctx) => ctx.sleep('1 day'))
+    let token = ''
+    const listens = workflow({ name: 'listens', input, signals: { x: input }, deferreds: { d: input } }, async (ctx) => {
+      const d = ctx.deferred('d')
+      await ctx.step('mail', async (call) => { token = await call.token(d) })
+      await ctx.sleep('1 day')
+    })
     const asks = workflow({ name: 'asks', input }, (ctx) => ctx.effect('pay', () => { throw main.ambiguous(error) }, { kind: 'money', input: 1, onAmbiguous: 'ask' }))
     const fails = workflow({ name: 'fails', input }, (ctx) => ctx.step('s', () => { throw permanent(error) }))
     const kit = testHost({ workflows: [w, asks, fails, listens] })
@@ -137,13 +142,13 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
       await Promise.resolve(expectation(one)).catch((thrown: unknown) => { if (!String(thrown).includes('is not as expected:\n')) throw thrown })
     })
     methods.set('retry', methodsOf(failed).get('retry')!)
-    methods.set('signal', methodsOf(listening).get('signal')!)
+    for (const method of ['signal', 'settleDeferred']) methods.set(method, methodsOf(listening).get(method)!)
     methods.set('resolve', methodsOf(asking).get('resolve')!)
     expect(await wrongWith(methods, {
       wake: [], reboot: [], summary: [], status: [], journal: [], export: [], settle: [], result: [],
       expect: [{ status: 'completed', output: 1, completed: [], failed: [], never: ['x'], attempts: {}, outcomes: {}, decisions: {}, undone: [], waitingFor: [] }],
       cancel: [{ reason: 'x', undo: true }], pause: [], resume: [], restart: [{ id: 'x' }], retry: [{ id: 'x' }], resolve: ['pay', { decision: 'happened', value: 1 }],
-      signal: ['x', 1, { id: 'y' }],
+      signal: ['x', 1, { id: 'y' }], settleDeferred: ['d', token, { value: 1 }],
     }, ['wake', 'reboot', 'summary', 'status', 'journal', 'export', 'settle', 'result', 'pause', 'resume'])).toEqual([])
     const ofKit = methodsOf(kit)
     const { delay } = kit

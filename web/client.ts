@@ -1,11 +1,12 @@
 // The client of this browser's own database: the one client interface, over its stores and drivers.
 
 import { writeBlob } from '../src/blob.ts'
-import type { CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, SignalOutcome } from '../src/client.ts'
+import type { CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, Settlement, SignalOutcome } from '../src/client.ts'
 import { createClient, type RunTransport, type Standing } from '../src/client/handle.ts'
 import type { AnyWorkflow, Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
+import { settleDeferred } from '../src/engine/deferred.ts'
 import { effectPage } from '../src/engine/ledger.ts'
 import { sendSignal } from '../src/engine/send.ts'
 import { startId, startRun } from '../src/engine/start.ts'
@@ -159,6 +160,13 @@ class BrowserRun implements RunTransport {
   async signal(name: string, payload: unknown, id: string): Promise<SignalOutcome> {
     const { host, limits, registry, drives, principal } = this.#init
     const answer = await sendSignal({ store: this.#store, host, limits, principal, bound: boundOf(this.#init) }, registry, { name, payload, id })
+    drives.poke(this.#store.runId)
+    return answer
+  }
+
+  async settle(id: string, token: string, settlement: Settlement): Promise<SignalOutcome> {
+    const { host, limits, registry, drives, principal } = this.#init
+    const answer = await settleDeferred({ store: this.#store, host, limits, principal, bound: boundOf(this.#init) }, registry, id, token, settlement)
     drives.poke(this.#store.runId)
     return answer
   }

@@ -8,7 +8,7 @@ import { isStepwellError, StepwellError } from '../src/errors.ts'
 import type { RunSummary } from '../src/journal/summary.ts'
 import type { RowWrite } from '../src/store/store.ts'
 import { type RunNamespace, stubOf, type Where } from './namespace.ts'
-import { type Answer, type CancelRequest, fromTransfer, PROTOCOL, type RunRpc, type StartAnswer, toTransfer, unwrap } from './rpc.ts'
+import { type Answer, type CancelRequest, fromTransfer, PROTOCOL, type RunRpc, type SettleRequest, type StartAnswer, toTransfer, unwrap } from './rpc.ts'
 
 const ATTEMPTS = 5
 const DELAY_MS = 40
@@ -52,6 +52,11 @@ export class RunCaller {
   signal(request: SignalRequest, principal?: string): Promise<SignalOutcome> {
     const bytes = encode({ request, principal })
     return this.#call((run) => run.signal(PROTOCOL, toTransfer(bytes)))
+  }
+
+  settle(request: SettleRequest): Promise<SignalOutcome> {
+    const bytes = encode(request)
+    return this.#call((run) => run.settle(PROTOCOL, toTransfer(bytes)))
   }
 
   async effects(options: PageOptions): Promise<EffectPage> {

@@ -3,7 +3,7 @@
 
 import { Hono, type Context } from 'hono'
 import { writeBlob } from '../src/blob.ts'
-import type { ControlRequest, StartOptions } from '../src/client.ts'
+import type { ControlRequest, Settlement, StartOptions } from '../src/client.ts'
 import { StepwellError } from '../src/errors.ts'
 import { randomId } from '../src/ids.ts'
 import { within } from '../src/limits.ts'
@@ -134,6 +134,15 @@ export function createRoutes<Env extends object>({ reach, authorize, bodyBytes, 
     // Named here where nobody else has: a call to the object that got no answer is repeated.
     const id = idOf(c, body) ?? randomId(random)
     return respond(c.req.raw, 202, await run.signal({ name: c.req.param('name') ?? '', payload: body['payload'], id: id as string }, principal))
+  })
+
+  route('POST', '/v1/runs/:id/deferreds/:name{.+}', async (c) => {
+    const query = readQuery(c.req.url, ['jurisdiction'])
+    const body = await readObject(c.req.raw, bodyBytes) ?? {}
+    onlyFields(body, ['token', 'value', 'error'])
+    const { token, ...settlement } = body
+    const { run, principal } = await runOf(c, 'settle', query)
+    return respond(c.req.raw, 200, await run.settle({ id: c.req.param('name') ?? '', token: token as string, settlement: settlement as Settlement, principal }))
   })
 
   route('GET', '/v1/runs/:id/effects', async (c) => {

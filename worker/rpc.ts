@@ -1,6 +1,6 @@
 // What travels between the worker and a run's object: plain data, errors too (platform fact 48), and values as the codec's bytes.
 
-import type { CancelOutcome, ControlOutcome, PageOptions, SignalOutcome } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, PageOptions, Settlement, SignalOutcome } from '../src/client.ts'
 import { type ErrorData, fromErrorData, isStepwellError, StepwellError, toErrorData } from '../src/errors.ts'
 import type { Status } from '../src/journal/record.ts'
 import type { RowWrite } from '../src/store/store.ts'
@@ -30,6 +30,13 @@ export interface CancelRequest {
   readonly principal?: string
 }
 
+export interface SettleRequest {
+  readonly id: string
+  readonly token: string
+  readonly settlement: Settlement
+  readonly principal: string | undefined
+}
+
 /** The methods of a run's object. Each may be called again with the same arguments and then changes nothing more. */
 export interface RunRpc {
   /** `request`: `{ workflow, input, options }`, encoded. */
@@ -44,6 +51,8 @@ export interface RunRpc {
   control(protocol: number, request: Transfer): Promise<Answer<ControlOutcome>>
   /** `request`: `{ request: SignalRequest, principal }`, encoded. Durable when it answers. */
   signal(protocol: number, request: Transfer): Promise<Answer<SignalOutcome>>
+  /** A `SettleRequest`, encoded. Durable when it answers. */
+  settle(protocol: number, request: Transfer): Promise<Answer<SignalOutcome>>
   /** An `EffectPage`, encoded. */
   effects(protocol: number, options: PageOptions): Promise<Answer<Transfer>>
   /** A `JournalPage`, encoded. */

@@ -6,6 +6,7 @@ import { decode, encode } from '../src/codec.ts'
 import type { Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
+import { settleDeferred } from '../src/engine/deferred.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
 import { effectPage } from '../src/engine/ledger.ts'
 import { sendSignal, type SignalRequest } from '../src/engine/send.ts'
@@ -22,7 +23,7 @@ import type { Bound } from '../src/store/bounded.ts'
 import type { RowWrite, RunRow } from '../src/store/store.ts'
 import { createHost, type EdgeHost } from './host.ts'
 import {
-  type Answer, type CancelRequest, failure, fromTransfer, PROTOCOL, type ResultAnswer, type RunRpc, type StartAnswer, toTransfer,
+  type Answer, type CancelRequest, failure, fromTransfer, PROTOCOL, type ResultAnswer, type RunRpc, type SettleRequest, type StartAnswer, toTransfer,
   type Transfer,
 } from './rpc.ts'
 import { createSqliteStore, type SqliteStore } from './sqlite-store.ts'
@@ -159,6 +160,16 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       const { request, principal } = decode(await fromTransfer(transfer)) as { readonly request: SignalRequest; readonly principal: string | undefined }
       const { registry, limits } = this.#config
       const answer = await sendSignal({ store, host: this.#host, limits, principal, bound: this.#bound() }, registry, request)
+      this.#poke(store)
+      return answer
+    })
+  }
+
+  settle(protocol: number, transfer: Transfer): Promise<Answer<SignalOutcome>> {
+    return this.#answer(protocol, async (store) => {
+      const { id, token, settlement, principal } = decode(await fromTransfer(transfer)) as SettleRequest
+      const { registry, limits } = this.#config
+      const answer = await settleDeferred({ store, host: this.#host, limits, principal, bound: this.#bound() }, registry, id, token, settlement)
       this.#poke(store)
       return answer
     })

@@ -1,7 +1,7 @@
 // The client interface over whatever reaches the runs: HTTP, or calls to their objects. Typed here, once.
 
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, SignalOutcome, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, Settlement, SignalOutcome, StartOptions,
 } from '../client.ts'
 import type { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
@@ -40,6 +40,7 @@ export interface RunTransport {
   cancel(options: CancelOptions): Promise<CancelOutcome>
   control(request: ControlRequest): Promise<ControlOutcome>
   signal(name: string, payload: unknown, id: string): Promise<SignalOutcome>
+  settle(id: string, token: string, settlement: Settlement): Promise<SignalOutcome>
   effects(options: PageOptions): Promise<EffectPage>
   journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
   export(): AsyncIterable<string>
@@ -78,6 +79,10 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
         const { id: own }: { readonly id?: string } = given(how)
         // What a lost answer makes somebody send again must be known as the same.
         return run.signal(name, payload, own ?? transport.newId())
+      },
+      settle: async (key, token, how) => {
+        if (typeof key !== 'string' || typeof token !== 'string') throw new StepwellError('invalid_argument', 'a deferred is named by a string, and so is its token')
+        return run.settle(key, token, needed(how, 'the settlement'))
       },
       journal: async (how) => run.journal({ ...page(how), reveal: isTrue(how?.reveal, 'reveal') }),
       export: () => run.export(),

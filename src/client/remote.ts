@@ -135,6 +135,9 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
       signal: async (name, payload, key) => await ask(`${path}/signals/${encodeURIComponent(name)}`, {
         method: 'POST', query: { jurisdiction }, body: toWireText({ payload, id: key }),
       }) as SignalOutcome,
+      settle: async (key, token, settlement) => await ask(`${path}/deferreds/${encodeURIComponent(key)}`, {
+        method: 'POST', query: { jurisdiction }, body: toWireText({ ...settlement, token }),
+      }) as SignalOutcome,
       effects: async ({ after, limit: count }) => {
         const page = await ask(`${path}/effects`, { query: { after, limit: count, jurisdiction } }) as EffectPage
         return { items: page.items, next: page.next }

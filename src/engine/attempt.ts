@@ -6,6 +6,7 @@ import type { Memo, StepState } from '../context.ts'
 import { isStepwellError, StepwellError } from '../errors.ts'
 import type { HostTimer } from '../host.ts'
 import type { KeepHost, KeepPlace } from './kept.ts'
+import { issueToken } from './deferred.ts'
 import { idempotencyKey } from './key.ts'
 import { createMemo } from './memo.ts'
 import { StagedState } from './step-state.ts'
@@ -167,6 +168,11 @@ export class StepCall {
     return (message, data) => {
       host.log({ level: 'info', runId: store.runId, key: this.key, message, ...(data === undefined ? undefined : { data }) })
     }
+  }
+
+  get token(): (deferred: unknown) => Promise<string> {
+    const live = this.#live
+    return (deferred) => issueToken(this.#host, deferred, () => live.over(), this.key)
   }
 
   get readBlob(): (ref: BlobRef, range?: { readonly offset: number; readonly length: number }) => Promise<Uint8Array<ArrayBuffer>> {

@@ -1,10 +1,11 @@
 // The ctx object: every method is one engine call, or plain promise logic over branches that have their own ctx.
 
-import type { At, Branches, Ctx, EffectOptions, OnceOptions, RunInfo, Settled, SignalOptions, StepOptions } from '../context.ts'
+import type { At, Branches, Ctx, Deferred, EffectOptions, OnceOptions, RunInfo, Settled, SignalOptions, StepOptions } from '../context.ts'
 import { type Duration, toMs } from '../duration.ts'
 import { StepwellError } from '../errors.ts'
 import { hashParts, hex } from '../hash.ts'
 import { sleepCall, stepCall } from './call.ts'
+import { createDeferred } from './deferred.ts'
 import { effectCall } from './effect.ts'
 import { checkName, Scope } from './key.ts'
 import { signalCall } from './signal.ts'
@@ -55,24 +56,24 @@ class Context {
     })
   }
 
-  all(branches: Branches<{}, {}>): Promise<unknown> {
+  all(branches: Branches<{}, {}, {}>): Promise<unknown> {
     return this.#combine('all', branches, async (started) => {
       const values = await Promise.all(started.map(([, promise]) => promise))
       return named(started.map(([label], i) => [label, values[i]]))
     })
   }
 
-  race(branches: Branches<{}, {}>): Promise<unknown> {
+  race(branches: Branches<{}, {}, {}>): Promise<unknown> {
     return this.#combine('race', branches, (started) =>
       Promise.race(started.map(([winner, promise]) => promise.then((value) => ({ winner, value })))))
   }
 
-  any(branches: Branches<{}, {}>): Promise<unknown> {
+  any(branches: Branches<{}, {}, {}>): Promise<unknown> {
     return this.#combine('any', branches, (started) =>
       Promise.any(started.map(([winner, promise]) => promise.then((value) => ({ winner, value })))))
   }
 
-  settled(branches: Branches<{}, {}>): Promise<unknown> {
+  settled(branches: Branches<{}, {}, {}>): Promise<unknown> {
     return this.#combine('settled', branches, async (started) => {
       const results: PromiseSettledResult<unknown>[] = await Promise.allSettled(started.map(([, promise]) => promise))
       return named(started.map(([label], i) => [label, results[i] as Settled<unknown>]))
@@ -241,6 +242,12 @@ class Context {
     }
   }
 
+  deferred(name: string): Deferred<unknown> {
+    const { limits, definition } = this.#pass.init
+    this.#pass.check('deferred', name)
+    return createDeferred(limits, this.#scope, definition.deferreds, definition.name, name, (call) => this.#call(`deferred "${String(name)}"`, call))
+  }
+
   child(): Promise<unknown> {
     return this.#run('child', () => { throw new StepwellError('unsupported', 'ctx.child is not in this version: start a run in a step; a test answers it with a mock') })
   }
@@ -273,7 +280,7 @@ class Context {
   }
 
   #combine(
-    name: 'all' | 'race' | 'any' | 'settled', branches: Branches<{}, {}>,
+    name: 'all' | 'race' | 'any' | 'settled', branches: Branches<{}, {}, {}>,
     join: (started: readonly (readonly [string, Promise<unknown>])[]) => Promise<unknown>,
   ): Promise<unknown> {
     return this.#run(name, () => {

@@ -7,7 +7,7 @@ import { hashParts } from '../hash.ts'
 import type { Host } from '../host.ts'
 import { same } from '../journal/entry.ts'
 import type { Limits } from '../limits.ts'
-import type { CommitAnswer, MaybePromise, RunStore } from '../store/store.ts'
+import { type CommitAnswer, isPromise, type MaybePromise, type RowWrite, type RunStore } from '../store/store.ts'
 
 /** Whoever drives the run now, as far as this host knows: its epoch, and the deadline of its commits. A `Writer` is one. */
 export interface Authority {
@@ -53,6 +53,41 @@ export function openValue(row: string, bytes: Uint8Array): unknown {
 function check(row: string, payload: Uint8Array): Uint8Array {
   return hashParts('stepwell.kept', row, payload).subarray(0, CHECK_BYTES)
 }
+
+/**
+ * Writes one row of a step under the authority of its driver. `over` says why it may not be written any more, once that is so. Throws that,
+ * `stale_epoch` when another host drives the run now, `run_not_found`, `commit_unknown`, and what the store throws.
+ */
+export async function writeKept(
+  { store, authority }: KeepHost, write: RowWrite, what: string, over: () => StepwellError | undefined, durability: 'relaxed' | 'strict' = 'relaxed',
+): Promise<void> {
+  let lost: unknown
+  for (let tries = 1; tries <= TRIES; tries++) {
+    const asked = authority()
+    const who = isPromise(asked) ? await asked : asked
+    const { epoch } = who
+    // After every wait: nothing is written for an attempt that is over.
+    const error = over()
+    if (error !== undefined) throw error
+    let answer
+    try {
+      answer = await who.within(store.commit({ expect: { kind: 'epoch', epoch }, rows: [write], ...(durability === 'relaxed' ? undefined : { durability }) }))
+    } catch (error) {
+      throw storeError(store.runId, error)
+    }
+    if (answer.kind === 'committed') return
+    // The same row once more changes nothing.
+    if (answer.kind === 'unknown') lost = answer.error
+    else if (answer.reason === 'absent') throw new StepwellError('run_not_found', `${what}: the run ${store.runId} was removed`, { details: { runId: store.runId } })
+    // The driver may have taken its next epoch meanwhile; this step is still its own.
+    else if ((await authority()).epoch === epoch) {
+      throw new StepwellError('stale_epoch', `${what}: another host drives run ${store.runId} now`)
+    }
+  }
+  throw new StepwellError('commit_unknown', `${what}: the store does not say whether it was written`, { cause: lost })
+}
+
+const TRIES = 3
 
 /** What a store threw, typed, so that the step is tried again (T-012). */
 export function storeError(runId: string, error: unknown): StepwellError {

@@ -7,7 +7,7 @@ import { StepwellError } from '../errors.ts'
 import { hashParts, hex } from '../hash.ts'
 import { within } from '../limits.ts'
 import { checkStore, isPromise, type RowWrite, type RunStore } from '../store/store.ts'
-import { type KeepHost, type KeepPlace, openValue, sealValue, storeError } from './kept.ts'
+import { type KeepHost, type KeepPlace, openValue, sealValue, storeError, writeKept } from './kept.ts'
 
 const TRIES = 3
 /** A store that answers at once gives the event loop no turn: after so many calls the memo does. */
@@ -115,30 +115,8 @@ class StepMemo {
 
   async #commit(write: RowWrite, before: Promise<void> | undefined): Promise<void> {
     await before?.then(ignore, ignore)
-    const { store, authority } = this.#host
-    let lost: unknown
-    for (let tries = 1; tries <= TRIES; tries++) {
-      const asked = authority()
-      const who = isPromise(asked) ? await asked : asked
-      const { epoch } = who
-      // After every wait: nothing is written for an attempt that is over.
-      this.#alive()
-      let answer
-      try {
-        answer = await who.within(store.commit({ expect: { kind: 'epoch', epoch }, rows: [write] }))
-      } catch (error) {
-        throw storeError(store.runId, error)
-      }
-      if (answer.kind === 'committed') return this.#turn()
-      // The same row once more changes nothing.
-      if (answer.kind === 'unknown') lost = answer.error
-      else if (answer.reason === 'absent') throw new StepwellError('run_not_found', `${this.#what}: the run ${store.runId} was removed`, { details: { runId: store.runId } })
-      // The driver may have taken its next epoch meanwhile; this step is still its own.
-      else if ((await authority()).epoch === epoch) {
-        throw new StepwellError('stale_epoch', `${this.#what}: another host drives run ${store.runId} now`)
-      }
-    }
-    throw new StepwellError('commit_unknown', `${this.#what}: the store does not say whether it was written`, { cause: lost })
+    await writeKept(this.#host, write, this.#what, this.#over)
+    return this.#turn()
   }
 
   /** Encoded at once: what the caller changes afterwards is not seen. */

@@ -114,7 +114,8 @@ export async function send({ store, host, limits, principal, bound }: Sender, me
   }
 }
 
-function definitionOf(registry: Registry, { workflow }: RunRecord, store: RunStore): AnyWorkflow {
+/** Throws `not_registered`. */
+export function definitionOf(registry: Registry, { workflow }: RunRecord, store: RunStore): AnyWorkflow {
   const definition = registry.get(workflow)
   if (definition === undefined) throw new StepwellError('not_registered', `this host knows no workflow named ${workflow}, of which run ${store.runId} is one`)
   return definition

@@ -24,7 +24,7 @@ const codes = {
   ],
   permanent: [
     'output_invalid', 'not_serializable', 'payload_too_large', 'limit_exceeded', 'run_swept',
-    'step_failed', 'effect_failed', 'effect_ambiguous', 'run_timeout', 'cancelled', 'failed',
+    'step_failed', 'effect_failed', 'effect_ambiguous', 'run_timeout', 'cancelled', 'failed', 'rejected',
   ],
   integrity: [
     'divergence', 'corrupt_entry', 'corrupt_payload', 'corrupt_run', 'format_too_new', 'unsupported_entry',

@@ -51,6 +51,7 @@ const lines: { readonly [code in ErrorCode]: readonly [status: number, help: str
   run_timeout: [504, 'Retry the run: it has its whole `timeout` again, or the longer one that the code gives it by then.'],
   cancelled: [409, 'Nothing failed: somebody cancelled the run; start a new one if it is still wanted.'],
   failed: [422, 'Read the message: the workflow decided to fail.'],
+  rejected: [422, 'Read the message: whoever settled the deferred has rejected it.'],
   quota_exceeded: [507, 'Free space on this device or in this store, then resume the run.'],
   store_unavailable: [503, 'Try again; the store could not be reached.'],
   store_blocked: [503, 'Close or reload the other tabs of this app, so that the store can be opened.'],

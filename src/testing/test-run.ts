@@ -1,6 +1,6 @@
 // One run under the test kit: what a test asks of it, and what it expects of it.
 
-import type { CancelOptions, ControlOutcome, ControlRequest, Resolution, RestartOptions, SignalOutcome } from '../client.ts'
+import type { CancelOptions, ControlOutcome, ControlRequest, Resolution, RestartOptions, Settlement, SignalOutcome } from '../client.ts'
 import { canonicalBytes } from '../codec.ts'
 import type { AnyWorkflow, WorkflowOutput, WorkflowSignals } from '../define.ts'
 import type { DriveEnd } from '../engine/drive.ts'
@@ -270,6 +270,14 @@ export class TestRun<D extends AnyWorkflow> {
   async signal<K extends keyof WorkflowSignals<D> & string>(name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string }): Promise<SignalOutcome> {
     const { id }: { readonly id?: string } = given(options)
     const outcome = await this.#process.runs.signal(this.id, { name, payload, ...(id === undefined ? undefined : { id }) })
+    this.wake()
+    await this.#init.still()
+    return outcome
+  }
+
+  /** Settles a deferred, as `run.settle` of every client. Of the run itself, `settle()` lets time pass. */
+  async settleDeferred(id: string, token: string, settlement: Settlement): Promise<SignalOutcome> {
+    const outcome = await this.#process.runs.settleDeferred(this.id, id, token, settlement)
     this.wake()
     await this.#init.still()
     return outcome

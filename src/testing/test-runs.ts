@@ -1,9 +1,10 @@
 // Drivers and stores of runs under a test host, on any store: what the kit is made of, and what tests of the engine steer by hand.
 
-import type { ControlOutcome, ControlRequest, SignalOutcome, StartOptions } from '../client.ts'
+import type { ControlOutcome, ControlRequest, Settlement, SignalOutcome, StartOptions } from '../client.ts'
 import { type AnyWorkflow, registry, type WorkflowInput } from '../define.ts'
 import { type DriveEnd, Driver, type Liveness } from '../engine/drive.ts'
 import { requestControl } from '../engine/control.ts'
+import { settleDeferred } from '../engine/deferred.ts'
 import type { OnEnd } from '../engine/notice.ts'
 import { sendSignal, type SignalRequest } from '../engine/send.ts'
 import { startId, startRun } from '../engine/start.ts'
@@ -165,6 +166,13 @@ export class TestRuns {
   /** Sends a signal; whoever drives takes it. */
   async signal(id: string, request: SignalRequest, principal?: string): Promise<SignalOutcome> {
     const outcome = await sendSignal({ store: await this.store(id), host: this.host, limits: this.#limits, principal }, registry(this.#options.workflows), request)
+    this.#drivers.get(id)?.poke().catch(() => {})
+    return outcome
+  }
+
+  /** Settles a deferred; whoever drives takes it. */
+  async settleDeferred(id: string, deferred: string, token: string, settlement: Settlement, principal?: string): Promise<SignalOutcome> {
+    const outcome = await settleDeferred({ store: await this.store(id), host: this.host, limits: this.#limits, principal }, registry(this.#options.workflows), deferred, token, settlement)
     this.#drivers.get(id)?.poke().catch(() => {})
     return outcome
   }

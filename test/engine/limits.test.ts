@@ -505,6 +505,21 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     },
   },
+  tokens: {
+    value: 1000,
+    check: async () => {
+      const w = workflow({ name: 'w', input: anything, deferreds: { d: anything } }, async (ctx) => {
+        const d = ctx.deferred('d')
+        await ctx.step('s', async ({ token }) => {
+          for (let i = 0; i < 3; i++) await token(d)
+        }, { retry: { limit: 0 } })
+      })
+      const process = open(w, { limits: { tokens: 2 } })
+      expect(await process.run(w)).toEqual({ kind: 'ended', status: 'failed' })
+      expect((await process.runs.summary(ID)).error).toMatchObject({ cause: { code: 'limit_exceeded', details: { limit: 'tokens', measured: 3, allowed: 2 } } })
+      expect(process.world.shelf.open(ID).keys('token', { limit: 9 })).toHaveLength(2)
+    },
+  },
   signals: {
     value: 1000,
     check: async () => {

@@ -11,7 +11,12 @@ const nothing = (): void => {}
 const w = workflow({ name: 'w', input: any<unknown>() }, () => 1)
 const asks = workflow({ name: 'asks', input: any<unknown>() }, (ctx) => ctx.effect('pay', () => { throw ambiguous(error) }, { kind: 'money', input: 1, onAmbiguous: 'ask' }))
 const fails = workflow({ name: 'fails', input: any<unknown>() }, (ctx) => ctx.step('s', () => { throw permanent(error) }))
-const listens = workflow({ name: 'listens', input: any<unknown>(), signals: { x: any<unknown>() } }, (ctx) => ctx.sleep('1 day'))
+let token = ''
+const listens = workflow({ name: 'listens', input: any<unknown>(), signals: { x: any<unknown>() }, deferreds: { d: any<unknown>() } }, async (ctx) => {
+  const d = ctx.deferred('d')
+  await ctx.step('mail', async (call) => { token = await call.token(d) })
+  await ctx.sleep('1 day')
+})
 const databases = async (): Promise<string[]> => (await indexedDB.databases()).flatMap(({ name }) => name ?? []).sort()
 
 test('G28: whatever is given to `browser` is taken or refused by a typed error, and what is refused has made no database', async () => {
@@ -67,7 +72,9 @@ test('G28: whatever is given to a page\'s client and its runs is taken or refuse
   const failed = await well.start(fails, 1)
   await failed.result().catch(nothing)
   const methods = methodsOf(ended)
-  methods.set('signal', methodsOf(await well.start(listens, 1)).get('signal')!)
+  const listening = await well.start(listens, 1)
+  await until(async () => token !== '' && (await listening.status()).status === 'waiting')
+  for (const method of ['signal', 'settle']) methods.set(method, methodsOf(listening).get(method)!)
   methods.set('resolve', methodsOf(asking).get('resolve')!)
   // Each time from the failure on: until it has failed again there is nothing to retry.
   methods.set('retry', async (how: never) => {
@@ -76,6 +83,6 @@ test('G28: whatever is given to a page\'s client and its runs is taken or refuse
   })
   expect(await wrongWith(methods, {
     status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [], restart: [{ id: 'y' }],
-    retry: [{ id: 'y' }], resolve: [2, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], signal: ['x', 1, { id: 'y' }],
+    retry: [{ id: 'y' }], resolve: [2, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], settle: ['d', token, { value: 1 }], signal: ['x', 1, { id: 'y' }],
   }, ['status', 'pause', 'resume', 'export'])).toEqual([])
 })

@@ -38,3 +38,19 @@ test('G17: what was sent and not taken when the page went is taken by the page t
   await again.resume()
   expect(await again.result()).toEqual([1, 2])
 })
+
+test('G20: a deferred is settled from another tab, with the token that a step was given', async () => {
+  const mails: string[] = []
+  const approving = workflow({ name: 'approving', input: any<null>(), deferreds: { approval: any<string>() } }, async (ctx) => {
+    const approval = ctx.deferred('approval')
+    await ctx.step('mail', async ({ token }) => { mails.push(await token(approval)) })
+    return approval.value()
+  })
+  const name = freshName()
+  const [one, other] = [await open({ name, workflows: [approving] }), await open({ name, workflows: [approving] })]
+  const run = await one.start(approving, null)
+  await until(async () => (await run.status()).status === 'waiting')
+  await expect(other.get(approving, run.id).settle('approval', 'wrong', { value: 'eve' })).rejects.toMatchObject({ code: 'invalid_token' })
+  expect(await other.get(approving, run.id).settle('approval', mails[0]!, { value: 'ada' })).toEqual({ seq: 1, duplicate: false })
+  expect(await run.result()).toBe('ada')
+})

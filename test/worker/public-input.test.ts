@@ -5,7 +5,7 @@ import { workflow } from '../../src/index.ts'
 import * as worker from '../../worker/index.ts'
 import { exportsOf, junk, methodsOf, wrongWith } from '../contract/public-input.contract.ts'
 import { hasStatus, nothing, stored } from './objects.ts'
-import { well } from './worker.ts'
+import { well, world } from './worker.ts'
 
 const unique = (): string => crypto.randomUUID()
 const client = well.client({})
@@ -38,6 +38,10 @@ test('G28: whatever is given to a worker\'s client and its runs is taken or refu
   const failed = await client.start('failing', 1)
   await failed.result().catch(() => {})
   const methods = methodsOf(ended)
+  const approving = await client.start('approving', 1)
+  await hasStatus(approving, 'waiting')
+  const { happened: token } = world.found.get(approving.id) as { happened: string }
+  methods.set('settle', methodsOf(approving).get('settle')!)
   methods.set('signal', methodsOf(await client.start('listening', 1)).get('signal')!)
   methods.set('resolve', methodsOf(asking).get('resolve')!)
   // Each time from the failure on: until it has failed again there is nothing to retry.
@@ -48,7 +52,7 @@ test('G28: whatever is given to a worker\'s client and its runs is taken or refu
   const { items: [effect] } = await asking.effects()
   expect(await wrongWith(methods, {
     status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [], restart: [{ id: 'y' }],
-    retry: [{ id: 'y' }], resolve: [effect?.seq, { decision: 'fail' }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], signal: ['go', 1, { id: 'y' }],
+    retry: [{ id: 'y' }], resolve: [effect?.seq, { decision: 'fail' }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], settle: ['approval', token, { value: { by: 'ada' } }], signal: ['go', 1, { id: 'y' }],
   }, ['status', 'pause', 'resume', 'export'])).toEqual([])
 })
 

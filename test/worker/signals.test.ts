@@ -71,3 +71,33 @@ test('G17: whoever may not signal has written nothing', async () => {
   expect(await post(`${run.id}/signals/go`, { payload: 1 })).toMatchObject({ status: 403, body: { code: 'forbidden' } })
   expect(await inRun(run.id, ({ store }) => store.read()?.inbox)).toBe(0)
 })
+
+const tokenOf = (run: string): string => (world.found.get(run) as { happened: string }).happened
+
+test('G20: POST deferreds settles it with the token, once; a wrong one is refused and learns nothing', async () => {
+  const run = await clients.edge.start('approving', null)
+  await hasStatus(run, 'waiting')
+  await evictDurableObject(exports.Run.getByName(run.id))
+  const token = tokenOf(run.id)
+  const wrong = `${token.slice(1)}${token[0]}`
+  const path = `${run.id}/deferreds/approval`
+  expect(await post(path, { token: wrong, value: { by: 5 } })).toMatchObject({ status: 400, body: { code: 'invalid_token' } })
+  expect(await post(path, { value: { by: 'ada' } })).toMatchObject({ status: 400, body: { code: 'invalid_argument' } })
+  expect(await post(path, { token, value: { by: 'ada' }, error: 'x' })).toMatchObject({ status: 400, body: { code: 'invalid_argument' } })
+  expect(await post(path, { token, value: { by: 5 } })).toMatchObject({ status: 422, body: { code: 'input_invalid' } })
+  expect(await inRun(run.id, ({ store }) => store.read()?.inbox)).toBe(0)
+  expect(await post(path, { token, value: { by: 'ada' } })).toEqual({ status: 200, body: { seq: 1, duplicate: false } })
+  expect(await post(path, { token, value: { by: 'ada' } })).toEqual({ status: 200, body: { seq: 1, duplicate: true } })
+  expect(await run.result()).toEqual({ by: 'ada' })
+  expect(await post(path, { token, value: { by: 'eve' } })).toMatchObject({ status: 409, body: { code: 'already_resolved' } })
+})
+
+test.each(['edge', 'remote'] as const)('G20: a deferred is settled, or rejected, by the %s client', async (name) => {
+  const [one, two] = [await clients[name].start('approving', null), await clients[name].start('approving', null)]
+  for (const run of [one, two]) await hasStatus(run, 'waiting')
+  await expect(one.settle('approval', tokenOf(two.id), { value: { by: 'eve' } })).rejects.toMatchObject({ code: 'invalid_token' })
+  expect(await one.settle('approval', tokenOf(one.id), { value: { by: 'ada' } })).toEqual({ seq: 1, duplicate: false })
+  expect(await two.settle('approval', tokenOf(two.id), { error: { message: 'no', details: { cents: 5 } } })).toEqual({ seq: 1, duplicate: false })
+  expect(await one.result()).toEqual({ by: 'ada' })
+  await expect(two.result()).rejects.toMatchObject({ code: 'rejected', message: 'no', details: { cents: 5 } })
+})

@@ -180,11 +180,18 @@ export const fatal = workflow({ name: 'fatal', input: z.any(), services: shop },
 /** Gives back whatever it gets, and is not kept. */
 export const brief = workflow({ name: 'brief', input: z.any(), retention: { completed: '1 hour' } }, async (ctx, input) => ctx.step('echo', () => input as unknown))
 
+/** Waits for whoever has the token, which the test reads out of a step's progress. */
+export const approving = workflow({ name: 'approving', input: z.any(), deferreds: { approval: z.object({ by: z.string() }) } }, async (ctx) => {
+  const approval = ctx.deferred('approval')
+  await ctx.step('mail', async ({ token, runId }) => { world.found.set(runId, { happened: await token(approval) }) })
+  return approval.value()
+})
+
 /** Two signals, the second within an hour. */
 export const listening = workflow({ name: 'listening', input: z.any(), signals: { go: z.any(), word: z.object({ text: z.string() }) } },
   async (ctx) => [await ctx.signal('go'), await ctx.signal('go', { timeout: '1 hour' })])
 
-export const workflows = [listening, add, echo, brief, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling, fatal, hostWorkload] as const
+export const workflows = [listening, approving, add, echo, brief, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling, fatal, hostWorkload] as const
 
 function makeShop(): { shop: Shop } {
   if (world.servicesError !== undefined) throw world.servicesError
