@@ -4,9 +4,12 @@ import type { Call } from '../../context.ts'
 import { decode } from '../../codec.ts'
 import type { Decided } from '../../engine/ambiguity.ts'
 import type { IntentPayload } from '../../engine/effect-intent.ts'
+import type { Sent } from '../../engine/signal.ts'
+import type { Range } from '../../journal/cursor.ts'
 import { decodeEntry, type Entry, GENESIS, isTerminal } from '../../journal/entry.ts'
 import type { Batch } from '../../store/store.ts'
 import type { Outside } from './outside.ts'
+import type { Note } from './program.ts'
 import type { Actor } from './world.ts'
 
 interface Intent {
@@ -136,6 +139,31 @@ export class Checks {
     }
   }
 
+  /**
+   * Every signal that was acknowledged was taken in this history, or is there to be taken: once, and in the order of their numbers (G17).
+   * `left`: the numbers of those that are there.
+   */
+  signals(runId: string, history: readonly Range[], acknowledged: readonly { readonly note: number; readonly seq: number }[], left: readonly number[]): void {
+    const taken: Sent[] = []
+    for (const { kind, seq, payload } of this.entries(runId)) {
+      if (kind === 'signal_received' && history.some(({ from, to }) => from <= seq && seq <= to)) taken.push(decode(payload) as Sent)
+    }
+    for (let i = 1; i < taken.length; i++) {
+      const [before, after] = [taken[i - 1] as Sent, taken[i] as Sent]
+      if (after.number <= before.number) this.fail(`G17: signal ${after.number} of ${runId} was taken behind signal ${before.number}`)
+    }
+    for (const { note, seq } of acknowledged) {
+      const found = taken.find(({ number }) => number === seq)
+      if (found === undefined && !left.includes(seq)) this.fail(`G17: signal ${seq} of ${runId} was acknowledged, and is gone`)
+      if (found !== undefined && left.includes(seq)) this.fail(`G17: signal ${seq} of ${runId} was taken, and is there once more`)
+      if (found !== undefined && (found.value as Note).note !== note) this.fail(`G17: signal ${seq} of ${runId} is another one than was sent`)
+    }
+    const numbers = acknowledged.map(({ seq }) => seq)
+    if (new Set(numbers).size < numbers.length) this.fail(`G17: two signals to ${runId} got one number: ${numbers.join(', ')}`)
+    const notes = taken.map(({ value }) => (value as Note).note)
+    if (new Set(notes).size < notes.length) this.fail(`G17: a signal to ${runId} was taken twice: ${notes.join(', ')}`)
+  }
+
   #history(runId: string): History {
     let history = this.#runs.get(runId)
     if (history === undefined) this.#runs.set(runId, history = new History())
@@ -154,6 +182,10 @@ export class Checks {
     const call = `${generation} ${key}`
     switch (kind) {
       case 'timer_set': history.due.set(call, entry.due as number); break
+      case 'signal_received':
+        if (history.outcomes.has(call)) this.fail(`G2: ${key} has two outcomes in generation ${generation}: entries ${history.outcomes.get(call)} and ${seq}`)
+        history.outcomes.set(call, seq)
+        break
       case 'step_completed': case 'step_failed': case 'timer_fired': case 'effect_completed': case 'effect_failed':
         if (history.outcomes.has(call)) this.fail(`G2: ${key} has two outcomes in generation ${generation}: entries ${history.outcomes.get(call)} and ${seq}`)
         history.outcomes.set(call, seq)

@@ -1,16 +1,18 @@
 // A Durable Object as the edge host uses it: one instance at a time over synchronous storage, an output gate, an alarm, and a platform
 // that may replace the instance at any moment. The adapter itself (worker/) runs in workerd in its own tests.
 
-import type { StartOptions, ControlRequest } from '../../client.ts'
+import type { ControlRequest, SignalOutcome, StartOptions } from '../../client.ts'
 import { cancelOutcome, requestCancel } from '../../engine/cancel.ts'
 import { requestControl } from '../../engine/control.ts'
 import { type DriveEnd, Driver } from '../../engine/drive.ts'
+import { sendSignal } from '../../engine/send.ts'
 import { startRun } from '../../engine/start.ts'
 import { StepwellError } from '../../errors.ts'
 import { isMidDrive, type RunRecord } from '../../journal/record.ts'
 import type { Batch, CommitAnswer, MaybePromise, Page, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
 import type { Endpoint } from './network.ts'
+import { SIGNAL } from './program.ts'
 import type { Schedule } from './schedule.ts'
 import { Actor, type Clock } from './world.ts'
 
@@ -20,13 +22,19 @@ export type Ask =
   | { readonly ask: 'look' }
   | { readonly ask: 'cancel'; readonly undo: boolean }
   | { readonly ask: 'control'; readonly request: ControlRequest }
+  | { readonly ask: 'signal'; readonly note: number }
 
 /** What somebody sees who looks at a run. */
-export type Look = Pick<RunRecord, 'status' | 'blocked'>
+export type Look = Pick<RunRecord, 'status' | 'blocked' | 'waitingFor'>
 
 export function look(record: RunRecord | undefined): Look {
   if (record === undefined) throw new StepwellError('run_not_found', 'there is no such run')
-  return { status: record.status, blocked: record.blocked }
+  return { status: record.status, blocked: record.blocked, waitingFor: record.waitingFor }
+}
+
+/** Sends it, under one id however often it is sent. */
+export function sendNote(schedule: Schedule, store: RunStore, actor: Actor, version: 1 | 2, note: number): Promise<SignalOutcome> {
+  return sendSignal({ store, host: actor, limits: schedule.limits, principal: 'person' }, schedule.workflows(version), { name: SIGNAL, payload: { note }, id: `note ${note}` })
 }
 
 export class SimulatedObject implements Endpoint {
@@ -152,6 +160,11 @@ class Instance {
       }
       case 'control': {
         const outcome = await requestControl(this.store, this.actor.now(), request.request, 'person')
+        this.#poke()
+        return outcome
+      }
+      case 'signal': {
+        const outcome = await sendNote(schedule, this.store, this.actor, schedule.version, request.note)
         this.#poke()
         return outcome
       }

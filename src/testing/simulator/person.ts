@@ -1,6 +1,6 @@
 // Whoever started the runs of a schedule: waits for their ends, asks of them what was drawn, and decides what only a person can.
 
-import type { ControlRequest } from '../../client.ts'
+import type { ControlRequest, SignalOutcome } from '../../client.ts'
 import { isStepwellError } from '../../errors.ts'
 import type { HostTimer } from '../../host.ts'
 import { isEnded } from '../../journal/record.ts'
@@ -25,6 +25,7 @@ export class Person extends Actor {
         const answer = await this.#insist(script, { ask: 'start', workflow: script.workflow, input: script.program, options: {} })
         if (answer !== undefined) this.#schedule.checks.fail(`the start of ${script.runId} was refused: ${String(answer)}`)
         script.isAcknowledged = true
+        for (let i = 0; i < script.early; i++) void this.#signal(script)
       }
       await this.#bell(script, dice.between(wait / 2, wait))
       const view = await this.#insist(script, { ask: 'look' })
@@ -33,7 +34,8 @@ export class Person extends Actor {
         this.#schedule.checks.fail(`${script.runId} cannot be read: ${view.code}: ${view.message}`)
         return
       }
-      const { status, blocked } = view as Look
+      const { status, blocked, waitingFor } = view as Look
+      if (waitingFor.some(({ kind }) => kind === 'signal')) void this.#signal(script)
       script.status = status
       const disk = this.#schedule.diskOf(script.runId)
       if (isEnded(status) && disk.record(script.runId)?.status === status && disk.open(script.runId).read()?.wakeAt === null && script.acts === 0) {
@@ -58,6 +60,19 @@ export class Person extends Actor {
       await this.after(this.world.dice.pick([this.world.dice.below(100), this.world.dice.between(100, 60_000)]))
       this.#did(script, follow, await this.#insist(script, follow))
     }
+    script.acts--
+  }
+
+  /** One more signal, until somebody has acknowledged it. */
+  async #signal(script: Script): Promise<void> {
+    const { lives } = script
+    const note = ++script.notes
+    script.acts++
+    await this.after(this.world.dice.pick([0, this.world.dice.below(2000), this.world.dice.between(2000, 60_000)]))
+    const answer = await this.#insist(script, { ask: 'signal', note })
+    this.#schedule.note(`person: signal ${note} to ${script.runId}: ${JSON.stringify(answer)}`)
+    // What was stored before the run was lost is lost with it.
+    if (!isStepwellError(answer) && script.lives === lives) script.acknowledged.push({ note, seq: (answer as SignalOutcome).seq })
     script.acts--
   }
 

@@ -21,6 +21,7 @@ export type Op =
   | { readonly op: 'has'; readonly item: string }
   | { readonly op: 'record'; readonly item: string }
   | { readonly op: 'sleep'; readonly ms: number }
+  | { readonly op: 'signal'; readonly timeoutMs: number | undefined }
   | { readonly op: 'draw' }
   | { readonly op: 'links'; readonly links: number }
   | { readonly op: 'patch'; readonly item: string }
@@ -79,6 +80,7 @@ async function one(ctx: Ctx, op: Op, by: Interpreter): Promise<unknown> {
     case 'has': return ctx.hasEffect(op.item)
     case 'record': return ctx.recordEffect(op.item, 'noted', { item: op.item }).then(({ record }) => record.status)
     case 'sleep': return ctx.sleep(op.ms).then(() => null)
+    case 'signal': return signal(ctx, op)
     case 'draw': return [ctx.random(), ctx.now(), ctx.uuid()]
     case 'links':
       for (let i = 0; i < op.links; i++) await undefined
@@ -91,6 +93,19 @@ async function one(ctx: Ctx, op: Op, by: Interpreter): Promise<unknown> {
       })
     case 'group': return group(ctx, op, by)
   }
+}
+
+/** The one signal that a simulated workflow takes. */
+export const SIGNAL = 'note'
+
+/** Its payload. */
+export interface Note {
+  readonly note: number
+}
+
+async function signal(ctx: Ctx, { timeoutMs }: Extract<Op, { op: 'signal' }>): Promise<unknown> {
+  const noted = ctx as Ctx<{}, { readonly [SIGNAL]: Schema<Note, Note> }>
+  return await (timeoutMs === undefined ? noted.signal(SIGNAL) : noted.signal(SIGNAL, { timeout: timeoutMs })) ?? null
 }
 
 /** What the run itself does with an error is its own business; a cancel ends it. */
@@ -158,7 +173,7 @@ export function simulatedWorkflows(version: 1 | 2, watch: Watch = {}): readonly 
     if (fails) throw new Error('the program fails')
     return out
   }
-  const common = { version, replays: version === 2 ? [1] : [], input: anything, grace: '5 seconds' } as const
+  const common = { version, replays: version === 2 ? [1] : [], input: anything, signals: { [SIGNAL]: anything }, grace: '5 seconds' } as const
   return [
     workflow({ ...common, name: 'plain' }, run),
     workflow({ ...common, name: 'restarts', onDivergence: 'restart' }, run),
@@ -183,8 +198,9 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
       ...((more.kind ?? effectKind) === 'idempotent' ? { policy: 'rerun' as const } : undefined),
     }
   }
+  const signalOp = (): Op => ({ op: 'signal', timeoutMs: dice.pick([undefined, 1000, 60_000, 86_400_000]) })
   const leaf = (): Op => {
-    switch (dice.below(12)) {
+    switch (dice.below(13)) {
       case 0: case 1: case 2: return stepOp()
       case 3: case 4: case 5: return effectOp()
       case 6: return { op: 'once', item: dice.pick(['shared', item()]) }
@@ -192,6 +208,7 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
       case 8: return { op: 'draw' }
       case 9: return { op: 'links', links: dice.below(60) }
       case 10: return { op: dice.pick(['has', 'record'] as const), item: 'shared' }
+      case 11: return signalOp()
       default: return stepOp({ fails: dice.between(1, 3), retries: 3 })
     }
   }
@@ -215,6 +232,7 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
     case 'effect_looked_up': ops.push({ op: 'has', item: 'shared' }); break
     case 'effect_noted': ops.push({ op: 'record', item: 'noted' }); break
     case 'patch_applied': ops.push({ op: 'patch', item: item() }); break
+    case 'signal_received': ops.push(signalOp(), { op: 'signal', timeoutMs: undefined }); break
     case 'undo_started': case 'undo_intended': case 'undo_completed': ops.push(effectOp({ hasUndo: true })); break
     case 'undo_attempt_failed': ops.push(effectOp({ hasUndo: true, undoFails: 1, retries: 2, refuse: 0, slowMs: 0 })); break
     case 'effect_intended': case 'effect_not_called': case 'effect_completed': ops.push(effectOp()); break
@@ -251,6 +269,7 @@ function misfitOf(op: Op, value: unknown): string | undefined {
     case 'has': return typeof value === 'boolean' ? undefined : wrong
     case 'record': return value === 'noted' ? undefined : wrong
     case 'sleep': case 'links': return value === null ? undefined : wrong
+    case 'signal': return typeof field('note') === 'number' || (value === null && op.timeoutMs !== undefined) ? undefined : wrong
     case 'draw': return Array.isArray(value) && value.length === 3 ? undefined : wrong
     case 'patch': return value === null || value === `new ${op.item}` ? undefined : wrong
     case 'group': return misfitOfGroup(op, value, wrong)
@@ -269,4 +288,9 @@ function misfitOfGroup({ how, parts }: Extract<Op, { op: 'group' }>, value: unkn
     case 'map': case 'native': return parts.map((_, i) => misfit(part(i), (value as readonly unknown[])[i])).find((each) => each !== undefined)
     case 'scope': return misfit(part(0), value)
   }
+}
+
+/** Whether anything in it waits for a signal. */
+export function takesSignals(ops: readonly Op[]): boolean {
+  return ops.some((op) => op.op === 'signal' || (op.op === 'group' && op.parts.some(takesSignals)))
 }

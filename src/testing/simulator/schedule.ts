@@ -140,6 +140,8 @@ export class Schedule implements DiskWatcher {
     const script = this.#scripts.find((each) => each.runId === runId)
     if (script !== undefined && entries === undefined) {
       script.isAcknowledged = false
+      script.lives++
+      script.acknowledged = []
       script.cancelled = false
       script.isGone = script.isOver
       script.ring()

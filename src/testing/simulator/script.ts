@@ -5,7 +5,7 @@ import type { EntryKind } from '../../journal/entry.ts'
 import type { Dice } from './dice.ts'
 import type { Cell, SimulatedHost } from './fault.ts'
 import type { Ask } from './object.ts'
-import { drawProgram, type Program } from './program.ts'
+import { drawProgram, type Program, takesSignals } from './program.ts'
 
 /** What somebody asks of the run, as soon as an entry of the kind `on` is committed; `follow`: some time later. */
 export interface Action {
@@ -21,6 +21,14 @@ export interface Script {
   readonly program: Program
   action: Action | undefined
   isAcknowledged: boolean
+  /** How often it was lost and begun anew. */
+  lives: number
+  /** Signals that somebody sends before anybody is seen to wait for one. */
+  readonly early: number
+  /** The last signal that somebody has begun to send. */
+  notes: number
+  /** Signals of this life that were acknowledged, with their numbers. */
+  acknowledged: { readonly note: number; readonly seq: number }[]
   /** A cancel was acknowledged. */
   cancelled: boolean
   /** Requests of somebody that are not answered yet. */
@@ -42,7 +50,7 @@ export function drawScript(dice: Dice, i: number, aim: Cell): Script {
   const workflow = kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
   return {
     runId: `run${i}`, host: i === 0 ? aim.host : dice.pick(['edge', 'browser'] as const), workflow, program,
-    action: drawAction(dice, kind, program), isAcknowledged: false, cancelled: false, acts: 0, isOver: false, isStuck: false, isGone: false, status: '', ring: () => {},
+    action: drawAction(dice, kind, program), lives: 1, early: takesSignals(program.ops) ? dice.below(3) : 0, notes: 0, acknowledged: [], isAcknowledged: false, cancelled: false, acts: 0, isOver: false, isStuck: false, isGone: false, status: '', ring: () => {},
   }
 }
 

@@ -22,6 +22,8 @@ export async function checkEnd(schedule: Schedule, script: Script): Promise<void
   checks.outside(runId, outside, !schedule.plan.wasForwarded)
   const told = outside.ledger.some((request) => request.act === 'tell' && request.runId === runId && request.key === `${record.generation} ${record.status}`)
   if (!told) checks.fail(`G24: nobody was told that ${runId} is ${record.status}`)
+  const left = store.keys('signal', { limit: 1000 }).map(Number)
+  checks.signals(runId, [...record.inherited, { from: record.generationSeq, to: Infinity }], script.acknowledged, left)
   const replayed = await replay(schedule, store)
   if (replayed !== undefined) checks.fail(`G8: ${runId} does not replay: ${replayed}`)
   if (record.status === 'completed') {
