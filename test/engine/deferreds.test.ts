@@ -82,6 +82,10 @@ test('G20, Z-038, Z-064, Z-106: a wrong token, one of another deferred and one o
   expect([...answers]).toEqual([expect.stringContaining('invalid_token')])
   // Nor does its value tell anything: it is not looked at.
   expect(await errorOf(() => process.runs.settleDeferred(ID, 'approval', other, { value: { by: 5 } }))).toMatchObject({ code: 'invalid_token' })
+  // Not even where what the other run keeps of its token was put beside it.
+  const [store, of] = [ID, 'another'].map((id) => process.world.shelf.open(id))
+  store!.commit({ expect: { kind: 'exists' }, rows: of!.rows('token', { limit: 9 }).map((row) => ({ table: 'token', ...row })) })
+  expect(await errorOf(() => process.runs.settleDeferred(ID, 'approval', ofAnother, { value: { by: 'eve' } }))).toMatchObject({ code: 'invalid_token' })
   expect(process.world.row()).toMatchObject({ inbox: 0, wakeAt: null })
   expect(await errorOf(() => process.runs.settleDeferred('nobody', 'approval', approval, { value: 1 }))).toMatchObject({ code: 'run_not_found' })
   await process.runs.settleDeferred(ID, 'other', other, { value: 1 })

@@ -154,6 +154,35 @@ describe('a signal', () => {
     expect((await process.runs.summary(ID)).output).toBe('early')
   })
 
+  test('G17: one after the other is taken while the run is driven all the time, and none while it is paused', async () => {
+    const hold = gate()
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      const { go } = await ctx.all({ work: (c) => c.step('work', () => hold.promise), go: async (c) => [await c.signal('go'), await c.signal('go'), await c.signal('go')] })
+      return go
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    const taken = (): number => process.world.kinds().filter((kind) => kind.startsWith('signal_received')).length
+    for (const n of [1, 2]) {
+      await process.runs.signal(ID, { name: 'go', payload: n })
+      await process.idle()
+      expect(taken()).toBe(n)
+    }
+    await process.runs.control(ID, { kind: 'pause' })
+    await process.idle()
+    await process.runs.signal(ID, { name: 'go', payload: 3 })
+    await process.idle()
+    expect(drive.isOver()).toBe(false)
+    expect(taken()).toBe(2)
+    await process.runs.control(ID, { kind: 'resume' })
+    await process.idle()
+    expect(taken()).toBe(3)
+    hold.open()
+    expect(await drive.end).toEqual(completed)
+    expect((await process.runs.summary(ID)).output).toEqual([1, 2, 3])
+  })
+
   test('G17: one that nobody waits for costs a look and no entry, and never blocks the run (G29)', async () => {
     const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => { await ctx.sleep('1 day') })
     const process = open(w, { limits: { wakes: 3 } })
