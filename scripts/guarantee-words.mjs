@@ -105,9 +105,10 @@ export const guarantees = {
     ends: 'A step that does not listen to its `abortSignal` goes on in the void; what it does is not recorded.',
   },
   G17: {
-    title: 'Signals', later: true,
-    promise: 'Messages into a run: durable when acknowledged, in order by name, buffered before the wait, deduplicated by id.',
-    cost: 'Nothing yet.', ends: '`ctx.signal` throws `unsupported` before anything is written.',
+    title: 'Signals',
+    promise: 'A signal is durable when it is acknowledged, and is there for whoever asks for its name later, in the order in which they were sent. The same id is one signal, also after the run has taken it or has ended. Its delivery and the end of its row are one commit, and one that was committed before a timeout is preferred to it.',
+    cost: 'Three rows to send it (the signal, its receipt, the number in the run row) and an alarm when the run has none so near; an entry and a deleted row to take it. A signal that nobody waits for wakes the run once, which replays.',
+    ends: 'With the run: what nobody has taken by its end is not delivered. A call in a branch that has lost its `race` still waits, and takes the next signal: wait with a `timeout` there. Receipts of ids stay as long as the run does. Who may send is decided by `authorize`, for all signals alike.',
   },
   G18: {
     title: 'Events', later: true,
@@ -122,9 +123,10 @@ export const guarantees = {
     edge: 'the alarm of the object', browser: 'a timer while a page is open, and a look at each opening',
   },
   G20: {
-    title: 'Deferred values', later: true,
-    promise: 'A value that somebody outside settles with a secret token, compared in constant time.',
-    cost: 'Nothing yet.', ends: '`ctx.deferred` is not built.',
+    title: 'Deferred values',
+    promise: 'A deferred is settled by whoever has one of its tokens: 32 random bytes, of which the run keeps a hash that is bound to run and deferred. The first settles it for good. A wrong token, one of another deferred or run, and one for what was settled long ago are refused alike, before anything else is looked at. A token that is issued anew takes none back.',
+    cost: 'A row for each token; a signal\'s rows to settle it.',
+    ends: 'At the token: whoever gets hold of it can settle. It leaves the step that was given it in whatever way that step sends it, and comes back only over the API.',
   },
   G21: {
     title: 'Cancel is final',

@@ -174,6 +174,8 @@ export interface Run<D> {
   signal<K extends keyof WorkflowSignals<D> & string>(
     name: K, payload: SchemaInput<WorkflowSignals<D>[K]>, options?: { readonly id?: string },
   ): Promise<SignalOutcome>
+  /** Takes back the signals of this name that the run has not taken yet. Durable when it resolves. Their ids stay used. */
+  clearSignals<K extends keyof WorkflowSignals<D> & string>(name: K): Promise<{ readonly cleared: number }>
   /**
    * Settles a deferred of the run, for whoever holds a token of it. Durable when it resolves; the first settles it for good, and the same again
    * is `duplicate`. Throws `invalid_token`, `already_resolved` when it was settled otherwise, `input_invalid`, `already_ended`: nothing stored.

@@ -100,7 +100,7 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
     expect(await wrongWith(methods, {
       status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [],
       restart: [{ from: 'x', id: 'y' }], retry: [{ id: 'y' }], resolve: [1, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }],
-      journal: [{ after: 0, limit: 1, reveal: true }], export: [], settle: ['approval', 'token', { value: 1 }], signal: ['x', 1, { id: 'y' }],
+      journal: [{ after: 0, limit: 1, reveal: true }], export: [], clearSignals: ['x'], settle: ['approval', 'token', { value: 1 }], signal: ['x', 1, { id: 'y' }],
     }, ['status', 'pause', 'resume', 'export'])).toEqual([])
   })
 
@@ -148,7 +148,7 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
       wake: [], reboot: [], summary: [], status: [], journal: [], export: [], settle: [], result: [],
       expect: [{ status: 'completed', output: 1, completed: [], failed: [], never: ['x'], attempts: {}, outcomes: {}, decisions: {}, undone: [], waitingFor: [] }],
       cancel: [{ reason: 'x', undo: true }], pause: [], resume: [], restart: [{ id: 'x' }], retry: [{ id: 'x' }], resolve: ['pay', { decision: 'happened', value: 1 }],
-      signal: ['x', 1, { id: 'y' }], settleDeferred: ['d', token, { value: 1 }],
+      signal: ['x', 1, { id: 'y' }], clearSignals: ['x'], settleDeferred: ['d', token, { value: 1 }],
     }, ['wake', 'reboot', 'summary', 'status', 'journal', 'export', 'settle', 'result', 'pause', 'resume'])).toEqual([])
     const ofKit = methodsOf(kit)
     const { delay } = kit

@@ -8,7 +8,7 @@ import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { settleDeferred } from '../src/engine/deferred.ts'
 import { effectPage } from '../src/engine/ledger.ts'
-import { sendSignal } from '../src/engine/send.ts'
+import { clearSignals, sendSignal } from '../src/engine/send.ts'
 import { startId, startRun } from '../src/engine/start.ts'
 import { StepwellError } from '../src/errors.ts'
 import type { Host } from '../src/host.ts'
@@ -162,6 +162,11 @@ class BrowserRun implements RunTransport {
     const answer = await sendSignal({ store: this.#store, host, limits, principal, bound: boundOf(this.#init) }, registry, { name, payload, id })
     drives.poke(this.#store.runId)
     return answer
+  }
+
+  clearSignals(name: string): Promise<{ readonly cleared: number }> {
+    const { host, limits, principal } = this.#init
+    return clearSignals({ store: this.#store, host, limits, principal, bound: boundOf(this.#init) }, name)
   }
 
   async settle(id: string, token: string, settlement: Settlement): Promise<SignalOutcome> {

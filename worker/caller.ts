@@ -54,6 +54,10 @@ export class RunCaller {
     return this.#call((run) => run.signal(PROTOCOL, toTransfer(bytes)))
   }
 
+  clearSignals(name: string): Promise<{ readonly cleared: number }> {
+    return this.#call((run) => run.clearSignals(PROTOCOL, name))
+  }
+
   settle(request: SettleRequest): Promise<SignalOutcome> {
     const bytes = encode(request)
     return this.#call((run) => run.settle(PROTOCOL, toTransfer(bytes)))

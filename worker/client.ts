@@ -66,6 +66,7 @@ export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach, princi
         cancel: async ({ reason, undo }) => run().cancel({ ...(reason === undefined ? undefined : { reason }), ...(undo === true ? { undo } : undefined), ...(principal === undefined ? undefined : { principal }) }),
         control: async (request) => run().control(request, principal),
         signal: async (name, payload, key) => run().signal({ name, payload, id: key }, principal),
+        clearSignals: async (name) => run().clearSignals(name),
         settle: async (key, token, settlement) => run().settle({ id: key, token, settlement, principal }),
         effects: async (page) => run().effects(page),
         journal: async (page) => run().journal(page),

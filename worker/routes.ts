@@ -34,15 +34,16 @@ const startFields = ['input', 'id', 'token', 'tags', 'metadata', 'delay', 'locat
 export function createRoutes<Env extends object>({ reach, authorize, bodyBytes, version }: RouteOptions<Env>): Hono<{ Bindings: Env }> {
   const app = new Hono<{ Bindings: Env }>()
 
-  const route = (method: 'GET' | 'POST' | 'PUT', path: string, handler: Handler<Env>): void => {
-    app.on(method, path, async (c) => {
+  const route = (method: 'GET' | 'POST' | 'PUT' | readonly ['POST', 'DELETE'], path: string, handler: Handler<Env>): void => {
+    const methods = [method].flat()
+    app.on(methods, path, async (c) => {
       try {
         return await handler(c)
       } catch (error) {
         return problem(error)
       }
     })
-    const allow = method === 'GET' ? 'GET, HEAD' : method
+    const allow = method === 'GET' ? 'GET, HEAD' : methods.join(', ')
     app.all(path, (c) => problem(new StepwellError('method_not_allowed', `${c.req.method.slice(0, 20)} is not a method of this path`), { allow }))
   }
 
@@ -126,7 +127,11 @@ export function createRoutes<Env extends object>({ reach, authorize, bodyBytes, 
     })
   }
 
-  route('POST', '/v1/runs/:id/signals/:name', async (c) => {
+  route(['POST', 'DELETE'], '/v1/runs/:id/signals/:name', async (c) => {
+    if (c.req.method === 'DELETE') {
+      const { run } = await runOf(c, 'signal', readQuery(c.req.url, ['jurisdiction']))
+      return respond(c.req.raw, 200, await run.clearSignals(c.req.param('name') ?? ''))
+    }
     const query = readQuery(c.req.url, ['jurisdiction'])
     const body = await readObject(c.req.raw, bodyBytes) ?? {}
     onlyFields(body, ['payload', 'id'])

@@ -51,6 +51,8 @@ export interface RunRpc {
   control(protocol: number, request: Transfer): Promise<Answer<ControlOutcome>>
   /** `request`: `{ request: SignalRequest, principal }`, encoded. Durable when it answers. */
   signal(protocol: number, request: Transfer): Promise<Answer<SignalOutcome>>
+  /** Durable when it answers. */
+  clearSignals(protocol: number, name: string): Promise<Answer<{ readonly cleared: number }>>
   /** A `SettleRequest`, encoded. Durable when it answers. */
   settle(protocol: number, request: Transfer): Promise<Answer<SignalOutcome>>
   /** An `EffectPage`, encoded. */

@@ -9,7 +9,7 @@ import { requestControl } from '../src/engine/control.ts'
 import { settleDeferred } from '../src/engine/deferred.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
 import { effectPage } from '../src/engine/ledger.ts'
-import { sendSignal, type SignalRequest } from '../src/engine/send.ts'
+import { clearSignals, sendSignal, type SignalRequest } from '../src/engine/send.ts'
 import type { RunEnd } from '../src/engine/notice.ts'
 import { startRun } from '../src/engine/start.ts'
 import { isStepwellError, type Redact, StepwellError } from '../src/errors.ts'
@@ -163,6 +163,10 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       this.#poke(store)
       return answer
     })
+  }
+
+  clearSignals(protocol: number, name: string): Promise<Answer<{ readonly cleared: number }>> {
+    return this.#answer(protocol, (store) => clearSignals({ store, host: this.#host, limits: this.#config.limits, principal: undefined, bound: this.#bound() }, name))
   }
 
   settle(protocol: number, transfer: Transfer): Promise<Answer<SignalOutcome>> {

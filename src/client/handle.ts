@@ -40,6 +40,7 @@ export interface RunTransport {
   cancel(options: CancelOptions): Promise<CancelOutcome>
   control(request: ControlRequest): Promise<ControlOutcome>
   signal(name: string, payload: unknown, id: string): Promise<SignalOutcome>
+  clearSignals(name: string): Promise<{ readonly cleared: number }>
   settle(id: string, token: string, settlement: Settlement): Promise<SignalOutcome>
   effects(options: PageOptions): Promise<EffectPage>
   journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
@@ -79,6 +80,10 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
         const { id: own }: { readonly id?: string } = given(how)
         // What a lost answer makes somebody send again must be known as the same.
         return run.signal(name, payload, own ?? transport.newId())
+      },
+      clearSignals: async (name) => {
+        if (typeof name !== 'string') throw new StepwellError('invalid_argument', 'a signal is named by a string')
+        return run.clearSignals(name)
       },
       settle: async (key, token, how) => {
         if (typeof key !== 'string' || typeof token !== 'string') throw new StepwellError('invalid_argument', 'a deferred is named by a string, and so is its token')

@@ -68,7 +68,7 @@ const WIRE = 'application/vnd.stepwell.v1+json'
 const BYTES = 'application/octet-stream'
 
 interface Call {
-  readonly method?: 'POST' | 'PUT'
+  readonly method?: 'POST' | 'PUT' | 'DELETE'
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>
   readonly body?: unknown
   readonly type?: string
@@ -135,6 +135,7 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
       signal: async (name, payload, key) => await ask(`${path}/signals/${encodeURIComponent(name)}`, {
         method: 'POST', query: { jurisdiction }, body: toWireText({ payload, id: key }),
       }) as SignalOutcome,
+      clearSignals: async (name) => await ask(`${path}/signals/${encodeURIComponent(name)}`, { method: 'DELETE', query: { jurisdiction } }) as { cleared: number },
       settle: async (key, token, settlement) => await ask(`${path}/deferreds/${encodeURIComponent(key)}`, {
         method: 'POST', query: { jurisdiction }, body: toWireText({ ...settlement, token }),
       }) as SignalOutcome,

@@ -11,10 +11,10 @@ import { decodeRecord, isEnded, type RunRecord } from '../journal/record.ts'
 import { type Limits, within } from '../limits.ts'
 import { validate } from '../schema.ts'
 import { bounded, type Bound } from '../store/bounded.ts'
-import type { RunStore } from '../store/store.ts'
+import type { RowWrite, RunStore } from '../store/store.ts'
 import { checkName } from './key.ts'
 import { notFound } from './post.ts'
-import { type Sent, signalChannel, signalRow } from './signal.ts'
+import { type Sent, sentOf, signalChannel, signalRow } from './signal.ts'
 
 export interface SignalRequest {
   readonly name: string
@@ -54,6 +54,37 @@ export async function sendSignal(sender: Sender, registry: Registry, { name, pay
     // Once, and before anything is written; what is delivered is what it gave, whatever the schema says by then.
     value: async () => copy(await validate(definition.signals[name], raw, 'input_invalid', `the payload of signal ${JSON.stringify(name)}`)).value,
   })
+}
+
+/**
+ * Takes back the signals of this name that the run has not taken yet, and answers how many. Durable when it resolves: none of them is given to
+ * the run any more. Their ids stay used. Throws `run_not_found`, `run_swept`, `store_unavailable`.
+ */
+export async function clearSignals({ store, limits, bound }: Sender, name: string): Promise<{ readonly cleared: number }> {
+  checkName(limits, name, 'signal')
+  let lost = 0
+  for (let cleared = 0; ;) {
+    const row = await store.read()
+    if (row === undefined) throw notFound(store)
+    decodeRecord(row)
+    const rows: RowWrite[] = []
+    for (let after = ''; ;) {
+      const page = await store.rows('signal', { after, limit: 64 })
+      for (const each of page) if (sentOf(each).channel === signalChannel(name)) rows.push({ table: 'signal', key: each.key, value: null })
+      const last = page.at(-1)
+      if (last === undefined) break
+      after = last.key
+    }
+    // After a lost answer: whoever else could have removed them is the run, and then the commit was refused.
+    if (rows.length === 0) return { cleared }
+    const commit = store.commit({ expect: { kind: 'next', inbox: row.inbox }, rows, durability: 'strict' })
+    const answer = await (bound === undefined ? commit : bounded(commit, bound))
+    if (answer.kind === 'committed') return { cleared: rows.length }
+    if (answer.kind === 'unknown') {
+      cleared = rows.length
+      if (++lost >= 3) throw new StepwellError('store_unavailable', `run ${store.runId}: its signals could not be cleared`, { cause: answer.error })
+    }
+  }
 }
 
 export interface Outgoing {

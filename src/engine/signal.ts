@@ -65,7 +65,7 @@ export function signalRow(sent: Sent): RowWrite {
 }
 
 /** Throws `corrupt_payload` for a row that was changed. */
-function sentOf({ key, value }: SideRow): Sent {
+export function sentOf({ key, value }: SideRow): Sent {
   return openValue(sealOf(Number(key)), value) as Sent
 }
 
@@ -103,12 +103,9 @@ export class Signals {
     for (const call of this.#waiting) {
       if (!hasRoom(group, this.#state.limits)) break
       const { channel } = call.signal as SignalPart
-      const found = this.#buffered.find((each) => each.channel === channel && !numbers.has(each.number))
+      const found = await this.#oldest(channel, numbers)
       if (found === undefined) continue
-      const key = inboxKey(found.number)
-      const value = await this.#state.store.row('signal', key)
-      // Gone: another driver has taken it, and the commit would be refused.
-      if (value === undefined) continue
+      const { key, value } = found
       const payload = encode(sentOf({ key, value }))
       numbers.add(found.number)
       taken.add(call)
@@ -119,12 +116,28 @@ export class Signals {
       group.isStrict = true
     }
     if (taken.size > 0) {
+      // Somebody may be clearing what is about to be taken: one of the two is refused.
+      group.inbox = this.#state.inboxSeen
       group.after.push(() => {
         this.#waiting = this.#waiting.filter((call) => !taken.has(call))
         this.#buffered = this.#buffered.filter(({ number }) => !numbers.has(number))
       })
     }
     return taken
+  }
+
+  /** The oldest message of a channel that is still there, besides `numbers`. */
+  async #oldest(channel: string, numbers: ReadonlySet<number>): Promise<(SideRow & { readonly number: number }) | undefined> {
+    for (;;) {
+      const found = this.#buffered.find((each) => each.channel === channel && !numbers.has(each.number))
+      if (found === undefined) return undefined
+      const { number } = found
+      const key = inboxKey(number)
+      const value = await this.#state.store.row('signal', key)
+      if (value !== undefined) return { number, key, value }
+      // It was cleared.
+      this.#buffered = this.#buffered.filter((each) => each !== found)
+    }
   }
 
   async #read(): Promise<void> {

@@ -275,6 +275,10 @@ export class TestRun<D extends AnyWorkflow> {
     return outcome
   }
 
+  async clearSignals<K extends keyof WorkflowSignals<D> & string>(name: K): Promise<{ readonly cleared: number }> {
+    return this.#process.runs.clearSignals(this.id, name)
+  }
+
   /** Settles a deferred, as `run.settle` of every client. Of the run itself, `settle()` lets time pass. */
   async settleDeferred(id: string, token: string, settlement: Settlement): Promise<SignalOutcome> {
     const outcome = await this.#process.runs.settleDeferred(this.id, id, token, settlement)

@@ -6,7 +6,7 @@ import { type DriveEnd, Driver, type Liveness } from '../engine/drive.ts'
 import { requestControl } from '../engine/control.ts'
 import { settleDeferred } from '../engine/deferred.ts'
 import type { OnEnd } from '../engine/notice.ts'
-import { sendSignal, type SignalRequest } from '../engine/send.ts'
+import { clearSignals, sendSignal, type SignalRequest } from '../engine/send.ts'
 import { startId, startRun } from '../engine/start.ts'
 import { requestCancel } from '../engine/cancel.ts'
 import { type Redact, StepwellError } from '../errors.ts'
@@ -168,6 +168,10 @@ export class TestRuns {
     const outcome = await sendSignal({ store: await this.store(id), host: this.host, limits: this.#limits, principal }, registry(this.#options.workflows), request)
     this.#drivers.get(id)?.poke().catch(() => {})
     return outcome
+  }
+
+  async clearSignals(id: string, name: string): Promise<{ readonly cleared: number }> {
+    return clearSignals({ store: await this.store(id), host: this.host, limits: this.#limits, principal: undefined }, name)
   }
 
   /** Settles a deferred; whoever drives takes it. */

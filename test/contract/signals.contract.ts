@@ -3,7 +3,7 @@
 
 import { workflow } from '../../src/define.ts'
 import type { Schema } from '../../src/schema.ts'
-import type { RunStore } from '../../src/store/store.ts'
+import type { Batch, RunStore } from '../../src/store/store.ts'
 import { equal, ok } from '../../src/testing/assert.ts'
 import { FaultStore } from '../../src/testing/fault-store.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
@@ -72,6 +72,18 @@ class Place {
   }
 }
 
+/** The same store; somebody outside does something before a commit. */
+function meddling(store: RunStore, before: (batch: Batch) => Promise<void>): RunStore {
+  return {
+    runId: store.runId, read: () => store.read(), entries: (...args) => store.entries(...args), last: () => store.last(), row: (...args) => store.row(...args),
+    rows: (...args) => store.rows(...args), keys: (...args) => store.keys(...args), destroy: () => store.destroy(),
+    commit: async (batch) => {
+      await before(batch)
+      return store.commit(batch)
+    },
+  }
+}
+
 export const signalCases: readonly SignalCase[] = [
   { title: 'G17, T-061: sent before anybody waits, it is there for who waits later, also after a restart; two are taken in the order in which they were sent (T-062)',
     run: async (harness) => {
@@ -121,6 +133,33 @@ export const signalCases: readonly SignalCase[] = [
     equal([a, b], byNumber.slice(0, 2), 'what was taken')
     equal(await place.left(), 3, 'what is left')
   } },
+  { title: 'G17, T-064, T-071: signals are cleared by their name, and the answer says how many', run: async (harness) => {
+    const place = new Place(harness)
+    const first = await place.started({ wait: HOUR })
+    for (const [name, payload] of [['go', 1], ['stop', 2], ['go', 3]] as const) await first.signal(RUN, { name, payload, id: `${payload}` })
+    equal(await place.boot().clearSignals(RUN, 'go'), { cleared: 2 }, 'the first answer')
+    equal(await first.clearSignals(RUN, 'go'), { cleared: 0 }, 'the second answer')
+    equal(await first.signal(RUN, { name: 'go', payload: 1, id: '1' }), { seq: 1, duplicate: true }, 'what was cleared is known')
+    await place.end(first)
+    equal(await place.outcome(), { first: undefined, second: undefined, at: 2 * HOUR }, 'what was taken')
+    equal(await place.left(), 1, 'what is left')
+  } },
+  { title: 'G17, T-064: cleared or taken, one of the two', run: async (harness) => {
+    // Cleared in the moment before the commit that takes the first of two.
+    const place = new Place(harness)
+    const first = await place.started({ wait: HOUR })
+    for (const payload of [1, 2]) await first.signal(RUN, { name: 'go', payload })
+    await place.end(first)
+    const outside = place.boot()
+    let answer: unknown
+    const driver = new TestRuns({ host: new TestHost({ quiesce: harness.quiesce, startAt: outside.host.now(), seed: 99 }), workflows: [gate], storeUsesRealTime: true, open: async (id) => meddling(
+      await harness.open(id), async (batch) => {
+        if (answer === undefined && batch.rows?.some(({ table }) => table === 'signal') === true) answer = await outside.clearSignals(RUN, 'go')
+      }) })
+    equal(await driver.settle(RUN), { kind: 'ended', status: 'completed' }, 'the end')
+    equal(answer, { cleared: 2 }, 'what was cleared')
+    equal((await driver.summary(RUN)).output, { first: undefined, second: undefined, at: 2 * HOUR }, 'what was taken')
+  } },
   { title: 'G17, T-067: together with its timeout, the signal that was committed is preferred; one that comes later is kept for the next wait', run: async (harness) => {
     const place = new Place(harness)
     const first = await place.started({ wait: HOUR, then: HOUR })
@@ -146,20 +185,11 @@ export const signalCases: readonly SignalCase[] = [
     const outside = place.boot()
     let isSent = false
     const host = new TestHost({ quiesce: harness.quiesce, startAt: outside.host.now(), seed: 99 })
-    const driver = new TestRuns({ host, workflows: [gate], storeUsesRealTime: true, open: async (id) => {
-      const store = await harness.open(id)
-      return {
-        runId: id, read: () => store.read(), entries: (...args) => store.entries(...args), last: () => store.last(), row: (...args) => store.row(...args),
-        rows: (...args) => store.rows(...args), keys: (...args) => store.keys(...args), destroy: () => store.destroy(),
-        commit: async (batch) => {
-          if (!isSent && (batch.entries ?? []).length > 0) {
-            isSent = true
-            await outside.signal(RUN, { name: 'go', payload: 'just so' })
-          }
-          return store.commit(batch)
-        },
-      }
-    } })
+    const driver = new TestRuns({ host, workflows: [gate], storeUsesRealTime: true, open: async (id) => meddling(await harness.open(id), async (batch) => {
+      if (isSent || (batch.entries ?? []).length === 0) return
+      isSent = true
+      await outside.signal(RUN, { name: 'go', payload: 'just so' })
+    }) })
     equal(await driver.settle(RUN), { kind: 'ended', status: 'completed' }, 'the end')
     ok(isSent, 'the signal was sent')
     equal((await driver.summary(RUN)).output, { first: 'just so', second: undefined, at: 2 * HOUR }, 'what was taken')

@@ -76,7 +76,7 @@ async function block(target: HttpTarget, seed: number, counts: { -readonly [name
   const name = `fuzz-${seed}-${crypto.randomUUID().slice(0, 8)}`
   const subjects = new Map<string, { content: string; changes: number }>()
   for (const [word, workflow, input] of [
-    ['ended', 'add', { a: 1, b: 2 }], ['waiting', 'sleepy', { ms: 3_600_000 }], ['blocked', 'paying', 0], ['failed', 'failing', 0], ['unknown', '', 0],
+    ['ended', 'add', { a: 1, b: 2 }], ['waiting', 'sleepy', { ms: 3_600_000 }], ['blocked', 'paying', 0], ['failed', 'failing', 0], ['unknown', '', 0], ['listening', 'listening', 0], ['approving', 'approving', 0],
   ] as const) {
     const id = `${name}-${word}`
     if (workflow !== '') {
@@ -212,7 +212,7 @@ function validRequest(d: Draw, ids: readonly string[], name: string): Asked {
   const base = { query: [], headers: {}, body: undefined, run: undefined, mount: d.oneIn(8) ? '/deep/base' : '' }
   const id = d.pick(ids)
   const run = `/v1/runs/${id}`
-  switch (d(14)) {
+  switch (d(17)) {
     case 0: case 1: case 2: {
       const [workflow, input] = d.pick(workflows)
       const isEcho = workflow === 'echo'
@@ -233,6 +233,12 @@ function validRequest(d: Draw, ids: readonly string[], name: string): Asked {
     case 10: return { ...base, method: 'POST', path: `${run}/restart`, headers: { ...jsonHeaders, ...(d.oneIn(2) ? { 'idempotency-key': `again-${d(3)}` } : undefined) }, body: d.oneIn(3) ? { from: d.pick(['before', 'pay', 'second']) } : {} }
     case 11: return { ...base, method: 'POST', path: `${run}/retry`, headers: jsonHeaders, body: d.oneIn(2) ? { id: `r-${d(3)}` } : {} }
     case 12: return { ...base, method: 'POST', path: `${run}/effects/${d.pick(['2', '3', '4', '7'])}/resolve`, headers: jsonHeaders, body: { decision: d.pick(['happened', 'rerun', 'skip', 'fail']), ...(d.oneIn(2) ? { value: randomWire(d, 2) } : undefined) } }
+    case 13: case 14: return {
+      ...base, method: 'POST', path: `${run}/signals/${d.pick(['go', 'go', 'word'])}`, headers: { ...jsonHeaders, ...(d.oneIn(3) ? { 'idempotency-key': `signal-${d(4)}` } : undefined) },
+      body: { payload: d.oneIn(2) ? { text: 'x' } : randomWire(d, 2), ...(d.oneIn(4) ? { id: `signal-${d(4)}` } : undefined) },
+    }
+    case 15: return d.oneIn(3) ? { ...base, method: 'DELETE', path: `${run}/signals/${d.pick(['go', 'word'])}` }
+      : { ...base, method: 'POST', path: `${run}/deferreds/${d.pick(['approval', 'all/a/approval', 'nobody'])}`, headers: jsonHeaders, body: { token: '0123456789abcdef'.repeat(4), ...(d.oneIn(4) ? { error: 'no' } : { value: { by: 'ada' } }) } }
     default: return d.oneIn(6) ? { ...base, method: 'GET', path: '/v1/healthz' }
       : { ...base, method: 'PUT', path: `/v1/runs/${name}-blob-${d(4)}/blobs`, headers: { 'content-type': 'application/octet-stream' }, body: randomBytes(d, d(300)) }
   }
@@ -286,7 +292,7 @@ function rawRequest(d: Draw, valid: Asked, ids: readonly string[]): Asked {
     case 2: return { ...post, body: text(d.pick(['['.repeat(1500), '{"input":'.repeat(400), `{"input":${'['.repeat(1500)}${']'.repeat(1500)}}`, `{"$":["bigint","${'9'.repeat(3000)}"]}`, '{"input":1,"input":2}', '\ufeff{}', '{"reason":"\\ud800"}'])) }
     case 3: return { ...post, body: randomBytes(d, 4000 + d(3000)) }
     case 4: return { ...valid, path: `/v1/${Array.from({ length: d(6) }, () => d.pick(['v1', 'runs', 'workflows', ...ids, ...oddTexts])).join('/')}` }
-    default: return { ...post, path: `/v1/runs/${d.pick(ids)}/${d.pick(['cancel', 'resume', 'restart', 'blobs', 'signals/x', 'handoff'])}`, body: text(JSON.stringify(randomWire(d))), run: undefined }
+    default: return { ...post, path: `/v1/runs/${d.pick(ids)}/${d.pick(['cancel', 'resume', 'restart', 'blobs', 'signals/go', 'deferreds/approval', 'handoff'])}`, body: text(JSON.stringify(randomWire(d))), run: undefined }
   }
 }
 

@@ -64,6 +64,18 @@ test.each(['edge', 'remote'] as const)('G17: a signal by the %s client, typed, t
   expect(await stored(absent)).toEqual(nothing)
 })
 
+test('G17, T-064: DELETE signals takes back what was not taken', async () => {
+  const run = await clients.edge.start('listening', null, { delay: '1 hour' })
+  for (const payload of [1, 2]) await run.signal('go', payload)
+  const clear = async (): Promise<unknown> => (await app.fetch(new Request(`http://localhost/v1/runs/${run.id}/signals/go`, { method: 'DELETE' }), env)).json()
+  expect([await clear(), await clear()]).toEqual([{ cleared: 2 }, { cleared: 0 }])
+  await run.signal('go', 3)
+  expect(await clients.remote.get('listening', run.id).clearSignals('go')).toEqual({ cleared: 1 })
+  expect(await run.clearSignals('go')).toEqual({ cleared: 0 })
+  const refused = await app.fetch(new Request(`http://localhost/v1/runs/${run.id}/signals/go`, { method: 'PUT' }), env)
+  expect([refused.status, refused.headers.get('allow')]).toEqual([405, 'POST, DELETE'])
+})
+
 test('G17: whoever may not signal has written nothing', async () => {
   const run = await clients.edge.start('listening', null)
   await hasStatus(run, 'waiting')
