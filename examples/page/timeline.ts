@@ -154,6 +154,7 @@ export function timeline(entries: readonly EntryView[], summary: RunSummary | un
       case 'step_completed':
       case 'step_failed':
       case 'timer_fired':
+      case 'signal_received':
       case 'effect_completed':
       case 'effect_failed': {
         const row = rowOf(entry.key ?? '')
@@ -179,7 +180,7 @@ function overlay(rowOf: (key: string) => Row, summary: RunSummary, seen: Seen): 
   for (const { kind, key, dueAt, attempt } of summary.waitingFor) {
     const row = rowOf(key)
     if (row.endedAt !== undefined) continue
-    if (kind === 'timer') row.state = 'waiting'
+    if (kind === 'timer' || kind === 'signal' || kind === 'deferred') row.state = 'waiting'
     else if (kind === 'retry') row.state = 'retrying'
     // What an effect waits for its own entries say best: its next attempt, or a decision.
     else if (row.state === 'running' && dueAt !== undefined) row.state = 'unknown'

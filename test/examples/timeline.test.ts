@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { z } from 'zod'
 import { digest } from '../../examples/digest/digest.ts'
 import { order } from '../../examples/order/order.ts'
 import type { Shop } from '../../examples/order/shop.ts'
@@ -8,7 +9,7 @@ import { count, countdown, money, size, span } from '../../examples/page/format.
 import { type Line, story } from '../../examples/page/story.ts'
 import { type Seen, seenKey, timeline } from '../../examples/page/timeline.ts'
 import { writeBlob } from '../../src/blob.ts'
-import { permanent, StepwellError, defaultLimits, type EntryView, type RunSummary } from '../../src/index.ts'
+import { permanent, StepwellError, defaultLimits, type EntryView, type RunSummary, workflow } from '../../src/index.ts'
 import { journalPage } from '../../src/journal/view.ts'
 import type { TestRuns } from '../../src/testing/test-runs.ts'
 import { nodeRuns } from '../support/node.ts'
@@ -55,6 +56,20 @@ test('while it waits, the wait has a due time, and what comes after it is planne
     expect(wait).toMatchObject({ state: 'waiting', dueAt: summary.waitingFor[0]?.dueAt })
   }
   expect(shown(story('order', timeline(entries, summary, nobody), summary)).at(-1)).toEqual(['Ship', 'planned'])
+})
+
+test('a signal is waited for, and came', async () => {
+  const asking = workflow({ name: 'asking', input: z.any(), signals: { go: z.any() } }, async (ctx) => ctx.signal('go'))
+  const runs = nodeRuns({ workflows: [asking], services: {} })
+  const { id } = await runs.start(asking, null)
+  const states = async (): Promise<unknown> => {
+    await runs.settle(id)
+    const { entries, summary } = await read(runs, id)
+    return timeline(entries, summary, nobody).rows.map(({ key, state }) => [key, state])
+  }
+  expect(await states()).toEqual([['signal:go', 'waiting']])
+  await runs.signal(id, { name: 'go', payload: 1 })
+  expect(await states()).toEqual([['signal:go', 'done']])
 })
 
 test('failed attempts stay with their step, with what each of them said', async () => {
