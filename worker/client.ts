@@ -65,6 +65,7 @@ export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach, princi
         cancel: async ({ reason, undo }) => run().cancel({ ...(reason === undefined ? undefined : { reason }), ...(undo === true ? { undo } : undefined), ...(principal === undefined ? undefined : { principal }) }),
         control: async (request) => run().control(request, principal),
         effects: async (page) => run().effects(page),
+        events: async (page, waitMs, abortSignal) => unlessAborted(run().events(page, waitMs), abortSignal),
         journal: async (page) => run().journal(page),
         async *export() {
           yield* lines(await run().exportRun())

@@ -1,7 +1,7 @@
 // The client interface over whatever reaches the runs: HTTP, or calls to their objects. Typed here, once.
 
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, EventPage, EventsOptions, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, RunEvent, StartOptions,
 } from '../client.ts'
 import type { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
@@ -38,6 +38,8 @@ export interface RunTransport {
   cancel(options: CancelOptions): Promise<CancelOutcome>
   control(request: ControlRequest): Promise<ControlOutcome>
   effects(options: PageOptions): Promise<EffectPage>
+  /** Answers when there are events behind `after`, when there will be none, or after `waitMs`. */
+  events(options: PageOptions, waitMs: number, abortSignal: AbortSignal | undefined): Promise<EventPage>
   journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
   export(): AsyncIterable<string>
 }
@@ -70,6 +72,11 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
         return run.control({ ...needed(resolution, 'the decision'), kind: 'resolve', seq })
       },
       effects: async (how) => run.effects(page(how)),
+      events: (how) => {
+        const { after, abortSignal }: EventsOptions = given(how)
+        checkSignal(abortSignal)
+        return events(run, clock, page({ ...(after !== undefined && { after }) }).after ?? 0, abortSignal)
+      },
       signal: async () => { throw new StepwellError('unsupported', 'this version has no signals yet') },
       journal: async (how) => run.journal({ ...page(how), reveal: isTrue(how?.reveal, 'reveal') }),
       export: () => run.export(),
@@ -99,7 +106,7 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
 }
 
 async function result(run: RunTransport, id: string, clock: Clock, { timeout, abortSignal }: ResultOptions): Promise<unknown> {
-  if (abortSignal !== undefined && typeof abortSignal?.throwIfAborted !== 'function') throw new StepwellError('invalid_argument', 'abortSignal is that of an AbortController')
+  checkSignal(abortSignal)
   const until = timeout === undefined ? Infinity : clock.now() + toMs(timeout, 'timeout')
   for (let pauseMs = FIRST_PAUSE_MS; ;) {
     abortSignal?.throwIfAborted()
@@ -118,6 +125,29 @@ async function result(run: RunTransport, id: string, clock: Clock, { timeout, ab
       pauseMs = FIRST_PAUSE_MS
     }
   }
+}
+
+async function* events(run: RunTransport, clock: Clock, after: number, abortSignal: AbortSignal | undefined): AsyncGenerator<RunEvent> {
+  let cursor = after
+  for (let pauseMs = FIRST_PAUSE_MS; ;) {
+    abortSignal?.throwIfAborted()
+    const askedAt = clock.now()
+    const { items, next, isOver } = await run.events({ after: cursor }, WAIT_MS, abortSignal)
+    yield* items
+    cursor = next
+    if (isOver) return
+    const restMs = items.length > 0 ? 0 : pauseMs - (clock.now() - askedAt)
+    if (restMs > 0) {
+      await pause(clock, restMs, abortSignal)
+      pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)
+    } else {
+      pauseMs = FIRST_PAUSE_MS
+    }
+  }
+}
+
+function checkSignal(abortSignal: AbortSignal | undefined): void {
+  if (abortSignal !== undefined && typeof abortSignal?.throwIfAborted !== 'function') throw new StepwellError('invalid_argument', 'abortSignal is that of an AbortController')
 }
 
 /** Lets `ms` pass. Rejects at once with the signal's reason when it aborts. */

@@ -7,6 +7,7 @@ import { claim, type EntryKind } from '../journal/entry.ts'
 import type { GenerationPayload, RunRecord } from '../journal/record.ts'
 import type { RunStore } from '../store/store.ts'
 import type { Attempts } from './attempt.ts'
+import { recountEvents } from './events.ts'
 import { startOf } from './start.ts'
 import type { RunState } from './state.ts'
 
@@ -43,6 +44,7 @@ export async function restartDiverged(state: RunState, attempts: Attempts, error
   const generation = record.generation + 1
   state.host.log({ level: 'warn', runId: state.store.runId, message: `generation ${generation} begins: ${error.message}` })
   leaveBehind(attempts, error)
+  await recountEvents(state, record.generationSeq)
   state.writer.generation = generation
   await state.commit([{
     kind: 'generation_started', calls: 0,
@@ -63,6 +65,7 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
     return false
   }
   leaveBehind(attempts, new StepwellError('cancelled', 'the run begins again'))
+  await recountEvents(state, record.generationSeq)
   const generation = record.generation + 1
   state.writer.generation = generation
   const deadline = await deadlineAnew(state)
