@@ -10,7 +10,8 @@ import type { Explored } from '../../src/testing/trial.ts'
 import type { TestHost } from '../../src/testing/test-host.ts'
 import { createMemoryShelf } from '../../src/store/memory.ts'
 import { answeringLater } from '../contract/delivery.contract.ts'
-import { anything, errorOf, gate, ID, open, override, World } from './support.ts'
+import { eventCases } from '../contract/events.contract.ts'
+import { anything, errorOf, gate, ID, open, override, quiesce, World } from './support.ts'
 
 const eventOf = (payload: Uint8Array): Omit<RunEvent, 'at'> => decode(payload) as Omit<RunEvent, 'at'>
 const noRetry = { retry: { limit: 0 } } as const
@@ -633,3 +634,10 @@ describe('G18: whatever crashes', () => {
     }, 120_000)
   }
 })
+
+for (const { title, run } of eventCases) {
+  test(`${title} (memory, Node)`, async () => {
+    const shelf = createMemoryShelf()
+    await run({ quiesce, open: (id) => shelf.open(id) })
+  })
+}

@@ -212,7 +212,7 @@ function validRequest(d: Draw, ids: readonly string[], name: string): Asked {
   const base = { query: [], headers: {}, body: undefined, run: undefined, mount: d.oneIn(8) ? '/deep/base' : '' }
   const id = d.pick(ids)
   const run = `/v1/runs/${id}`
-  switch (d(14)) {
+  switch (d(15)) {
     case 0: case 1: case 2: {
       const [workflow, input] = d.pick(workflows)
       const isEcho = workflow === 'echo'
@@ -233,6 +233,7 @@ function validRequest(d: Draw, ids: readonly string[], name: string): Asked {
     case 10: return { ...base, method: 'POST', path: `${run}/restart`, headers: { ...jsonHeaders, ...(d.oneIn(2) ? { 'idempotency-key': `again-${d(3)}` } : undefined) }, body: d.oneIn(3) ? { from: d.pick(['before', 'pay', 'second']) } : {} }
     case 11: return { ...base, method: 'POST', path: `${run}/retry`, headers: jsonHeaders, body: d.oneIn(2) ? { id: `r-${d(3)}` } : {} }
     case 12: return { ...base, method: 'POST', path: `${run}/effects/${d.pick(['2', '3', '4', '7'])}/resolve`, headers: jsonHeaders, body: { decision: d.pick(['happened', 'rerun', 'skip', 'fail']), ...(d.oneIn(2) ? { value: randomWire(d, 2) } : undefined) } }
+    case 13: return { ...base, method: d.pick(['GET', 'HEAD']), path: `${run}/events`, query: [['after', String(d(3))], ...(d.oneIn(2) ? [['limit', String(1 + d(20))], ['wait', d.pick(['0', '0.01'])]] as const : [])], headers: d.oneIn(2) ? { accept: WIRE } : {} }
     default: return d.oneIn(6) ? { ...base, method: 'GET', path: '/v1/healthz' }
       : { ...base, method: 'PUT', path: `/v1/runs/${name}-blob-${d(4)}/blobs`, headers: { 'content-type': 'application/octet-stream' }, body: randomBytes(d, d(300)) }
   }
