@@ -139,7 +139,7 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
     methods.set('retry', methodsOf(failed).get('retry')!)
     methods.set('resolve', methodsOf(asking).get('resolve')!)
     expect(await wrongWith(methods, {
-      wake: [], reboot: [], summary: [], status: [], journal: [], export: [], settle: [], result: [],
+      wake: [], reboot: [], summary: [], status: [], journal: [], events: [{ after: 0 }], export: [], settle: [], result: [],
       expect: [{ status: 'completed', output: 1, completed: [], failed: [], never: ['x'], attempts: {}, outcomes: {}, decisions: {}, undone: [], waitingFor: [] }],
       cancel: [{ reason: 'x', undo: true }], pause: [], resume: [], restart: [{ id: 'x' }], retry: [{ id: 'x' }], resolve: ['pay', { decision: 'happened', value: 1 }],
     }, ['wake', 'reboot', 'summary', 'status', 'journal', 'export', 'settle', 'result', 'pause', 'resume'])).toEqual([])

@@ -6,6 +6,7 @@ import { workflow } from '../../src/index.ts'
 import type { RunStore } from '../../src/store/store.ts'
 import { inboxKey } from '../../src/store/store.ts'
 import { exploreCrashes } from '../../src/testing/crash-explorer.ts'
+import { testHost } from '../../src/testing/kit.ts'
 import type { Explored } from '../../src/testing/trial.ts'
 import type { TestHost } from '../../src/testing/test-host.ts'
 import { createMemoryShelf } from '../../src/store/memory.ts'
@@ -571,6 +572,22 @@ test('G18: 5 events, the host is dropped, 5 more: 10 events, with the numbers 1 
   await first.crash()
   await world.boot(w).runs.settle(ID)
   expect((await of(world)).map(({ number, data }) => [number, data])).toEqual(Array.from({ length: 10 }, (_, i) => [i + 1, i + 1]))
+})
+
+test('G18: a test sees what its run has emitted, so far', async () => {
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    ctx.emit('one', { a: 1 })
+    await ctx.step('s', ({ emit }) => emit('of s'))
+    await ctx.sleep('30 days')
+    ctx.emit('two')
+  })
+  const t = testHost({ workflows: [w] })
+  const run = await t.start(w, 0)
+  expect((await run.events()).map(({ number, type, data, key }) => [number, type, data, key])).toEqual([[1, 'one', { a: 1 }, undefined], [2, 'of s', undefined, 's']])
+  await t.crash()
+  await t.advance('30 days')
+  await run.expect({ status: 'completed' })
+  expect((await run.events({ after: 2 })).map(({ number, type }) => [number, type])).toEqual([[3, 'two']])
 })
 
 describe('G18: whatever crashes', () => {

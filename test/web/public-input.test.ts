@@ -75,7 +75,7 @@ test('G28: whatever is given to a page\'s client and its runs is taken or refuse
   })
   expect(await wrongWith(methods, {
     status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [], restart: [{ id: 'y' }],
-    retry: [{ id: 'y' }], resolve: [2, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [],
+    retry: [{ id: 'y' }], resolve: [2, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }], events: [{ after: 0, abortSignal: new AbortController().signal }], journal: [{ after: 0, limit: 1, reveal: true }], export: [],
   }, ['status', 'pause', 'resume', 'export'])).toEqual([])
   for (const one of junk) await expect(ended.signal(one as never, one as never)).rejects.toMatchObject({ code: 'unsupported' })
 })
