@@ -28,10 +28,6 @@ export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
       const end = await undo.run()
       if (end !== undefined) return end
     }
-    if (live.events.isUnstored) {
-      await commitWinding(pass, live)
-      await live.events.commit(pass.calls)
-    }
     const { winding } = pass
     attempts.abandon(winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'))
     const terminal = await terminalOf(pass, live)
