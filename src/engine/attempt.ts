@@ -162,7 +162,7 @@ export class StepCall {
   // Functions made when asked for, and not methods: a step's function takes its call apart, `({ progress }) => …`.
 
   get emit(): (type: string, data?: unknown) => void {
-    return (type, data) => this.#attempts.emit(this.#live, freshEvent(this.#host.limits, type, data))
+    return (type, data) => this.#attempts.emit(this.#live, this.key, freshEvent(this.#host.limits, type, data))
   }
 
   get progress(): (done: number, of?: number) => void {
@@ -272,9 +272,9 @@ export class Attempts {
   }
 
   /** Silent once the attempt is over: its outcome stands, and nothing is stored behind it. */
-  emit(attempt: Attempt, event: FreshEvent): void {
+  emit(attempt: Attempt, key: string, event: FreshEvent): void {
     if (attempt.isAbandoned || attempt.outcome !== undefined) return
-    this.emitted.push({ ...event, key: attempt.key, attempt: attempt.number, by: attempt })
+    this.emitted.push({ ...event, key, attempt: attempt.number, by: attempt })
     this.onSettled()
   }
 

@@ -66,7 +66,7 @@ export class Live {
       if (events.isUnchecked) await events.check()
       if (events.isUnstored) {
         await commitWinding(pass, this)
-        await events.commit(pass.calls)
+        await events.commit(pass)
       }
       const now = state.host.now()
       const isOver = this.isOver(pass, now)
@@ -150,7 +150,7 @@ export class Live {
     if (attempts.live.size > 0 || attempts.emitted.length > 0) await recountEvents(state, state.record.generationSeq)
     while ([...attempts.live.values()].some(({ role }) => role === 'effect')) {
       if (attempts.emitted.length > 0) {
-        await this.events.commitOfAttempts(pass.calls)
+        await this.events.commitOfAttempts(pass)
         continue
       }
       if (attempts.settled.length === 0) {

@@ -189,7 +189,7 @@ export class Undo {
     for (;;) {
       if (this.#pass.isDead) return undefined
       if (attempts.emitted.length > 0) {
-        await this.#live.events.commitOfAttempts(this.#pass.calls)
+        await this.#live.events.commitOfAttempts(this.#pass)
         continue
       }
       const settled = attempts.settled.findIndex(({ role }) => role === 'undo')

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { RunEvent } from '../../src/client.ts'
 import { decode } from '../../src/codec.ts'
 import { eventPage } from '../../src/engine/event-page.ts'
-import { workflow } from '../../src/index.ts'
+import { StepwellError, workflow } from '../../src/index.ts'
 import type { RunStore } from '../../src/store/store.ts'
 import { inboxKey } from '../../src/store/store.ts'
 import { exploreCrashes } from '../../src/testing/crash-explorer.ts'
@@ -256,6 +256,40 @@ describe('G18: what a step emits', () => {
     const kinds = world.kinds()
     expect(kinds.indexOf('event_emitted')).toBeGreaterThan(0)
     expect(kinds.indexOf('event_emitted')).toBeLessThan(kinds.findIndex((kind) => kind.endsWith('b')))
+  })
+
+  test('G18: a host that could not store it, and drives again when another has brought the step to its outcome, does not store it behind that', async () => {
+    const [held, answered] = [gate(), gate()]
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('s', async ({ emit }) => {
+        const mine = ++calls
+        emit(`call ${mine}`)
+        if (mine > 1) return
+        await held.promise
+        emit('too late')
+        await answered.promise
+      })
+      await ctx.sleep('1 hour')
+    })
+    const world = new World()
+    const first = world.boot(w, {
+      wrap: (store) => override(store, {
+        commit: (batch) => {
+          if (batch.rows?.some(({ table }) => table === 'event') === true && calls === 1) throw new StepwellError('store_unavailable', 'no')
+          return store.commit(batch)
+        },
+      }),
+    })
+    await first.runs.start(w, 0, { id: ID })
+    expect((await (await first.begin()).end).kind).toBe('unavailable')
+    expect((await world.boot(w).runs.drive(ID)).kind).toBe('parked')
+    const { end } = await first.begin()
+    held.open()
+    await first.idle()
+    answered.open()
+    await end
+    expect(words(await of(world))).toEqual(['1 call 2'])
   })
 
   test('G18: also of an undo, and of an effect whose code is gone', async () => {
