@@ -13,6 +13,7 @@ import { inboxKey, type RowWrite, type RunStore } from '../store/store.ts'
 import type { Emitted } from './attempt.ts'
 import { checkName } from './key.ts'
 import type { Live } from './live.ts'
+import type { Pass } from './pass.ts'
 import type { RunState } from './state.ts'
 
 /** The payload of `event_emitted`: the time is in its header. */
@@ -87,15 +88,22 @@ export class Events {
   }
 
   /** Stores what there is, the function's own first. At the end of history only: there nothing of it is in the journal. */
-  async commit(calls: number): Promise<void> {
+  async commit(pass: Pass): Promise<void> {
     const fresh = this.#fresh
     this.#fresh = []
-    await this.#commit([...fresh, ...this.#live.attempts.emitted], calls)
+    await this.#commit([...fresh, ...this.#ofAttempts(pass)], pass.calls)
   }
 
   /** Stores what attempts have emitted, wherever the pass stands. */
-  async commitOfAttempts(calls: number): Promise<void> {
-    await this.#commit([...this.#live.attempts.emitted], calls)
+  async commitOfAttempts(pass: Pass): Promise<void> {
+    await this.#commit(this.#ofAttempts(pass), pass.calls)
+  }
+
+  /** Only of those that can still settle: while this host did not drive, another may have brought the step to its outcome. */
+  #ofAttempts(pass: Pass): readonly Emitted[] {
+    const { attempts } = this.#live
+    attempts.emitted = attempts.emitted.filter(({ by }) => attempts.live.get(by.key) === by && (by.role !== 'step' || pass.outstanding.has(by.key)))
+    return [...attempts.emitted]
   }
 
   async #commit(all: readonly (FreshEvent | Emitted)[], calls: number): Promise<void> {
