@@ -111,9 +111,11 @@ export const guarantees = {
     ends: 'With the run: what nobody has taken by its end is not delivered. A call in a branch that has lost its `race` still waits, and takes the next signal: wait with a `timeout` there. Receipts of ids stay as long as the run does. Who may send is decided by `authorize`, for all signals alike.',
   },
   G18: {
-    title: 'Events', later: true,
-    promise: 'Messages out of a run: numbered in the commit and replayable from a cursor; a cursor that is too old is a typed gap.',
-    cost: 'Nothing yet.', ends: '`ctx.emit` is not there; watch a run by its status and journal.',
+    title: 'Events',
+    promise: 'What a run tells (`ctx.emit`, `emit` of a step\'s call) has a number that is given in its commit: 1, 2, 3 … over crashes, hosts and generations, none left out and none used twice. Stored before what follows from it; the function\'s own exactly once, a step\'s at least once. Readers go on behind any number; when the next event is not kept any more they get a typed gap and never a short list.',
+    cost: 'Two rows for each event, one commit for all of a window. A step that emits none costs what it did.',
+    ends: 'At what is kept: the last 10,000 events of a run (`limits.events`); older ones are in the journal. A new generation tells again what it does again. What an attempt has emitted just before it is aborted may be lost with it, and so may what branches emit that nobody waits for when the function has ended. In a browser events are committed `relaxed`, like steps.',
+    edge: 'pages and Server-Sent Events, from the object that drives the run', browser: 'from IndexedDB, in every tab',
   },
   G19: {
     title: 'Timers are late, never lost',

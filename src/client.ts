@@ -122,6 +122,34 @@ export interface PageOptions {
   readonly limit?: number
 }
 
+/** A message out of a run. */
+export interface RunEvent {
+  /** 1, 2, 3, … over the whole run, in all its generations. */
+  readonly number: number
+  readonly type: string
+  readonly data: unknown
+  /** When it was committed, ms since 1970; never less than the one before. */
+  readonly at: number
+  /** Of one that the function of a step or effect has emitted: the key of the call. */
+  readonly key?: string
+  /** The attempt that has. The next one emits again. */
+  readonly attempt?: number
+}
+
+export interface EventPage {
+  readonly items: readonly RunEvent[]
+  /** Give it as `after` for the next page: the number of the last event here, or what `after` was. */
+  readonly next: number
+  /** The run has ended, and there is nothing behind this page. */
+  readonly isOver: boolean
+}
+
+export interface EventsOptions {
+  /** The number of the last event that is known; its own is not given again. Default 0: from the beginning. */
+  readonly after?: number
+  readonly abortSignal?: AbortSignal
+}
+
 export interface EffectPage {
   readonly items: readonly EffectView[]
   /** Give it as `after` for the next page; undefined on the last. An effect that is intended anew meanwhile comes again, later. */
@@ -165,6 +193,12 @@ export interface Run<D> {
    * Throws `run_not_found`. Writes nothing.
    */
   effects(options?: PageOptions): Promise<EffectPage>
+  /**
+   * Events with a number > `after`, in order, each once; then waits for more, and is over when the run has ended and all were given. After
+   * a break, or in another process, go on with the number of the last one. Throws `event_gap` when the next one is not kept any more
+   * (limit `events`), `run_not_found`, and the signal's reason.
+   */
+  events(options?: EventsOptions): AsyncIterable<RunEvent>
   /**
    * Sends a signal. Durable when it resolves, whether the run waits for one or not: it takes them in the order in which they were sent, by
    * name. `id`: the same id again is the same signal (`duplicate`), also when the run has taken it or has ended; without one, each call is a

@@ -126,6 +126,11 @@ export interface Call<S extends Services, A extends At, I> {
   token(deferred: Deferred<unknown>): Promise<string>
   /** Shown to whoever watches the run. In memory only. */
   progress(done: number, of?: number): void
+  /**
+   * As `ctx.emit`, but at least once: each attempt emits anew, and its event names it. Stored while the function runs, and before its
+   * outcome. Silent once the attempt is over (it settled, timed out or was aborted); what was emitted just before may be lost then.
+   */
+  emit(type: string, data?: unknown): void
   log(message: string, data?: unknown): void
   /** Bytes of a blob, verified by hash. Without a range, all of it. */
   readBlob(ref: BlobRef, range?: { readonly offset: number; readonly length: number }): Promise<Uint8Array<ArrayBuffer>>
@@ -310,6 +315,12 @@ export interface Ctx<S extends Services = {}, Sig extends SignalMap = {}, Def ex
    * came, false where it had; the same on every replay. Keep the name until no run can have passed the line without it.
    */
   patched(name: string): boolean
+  /**
+   * A message to whoever follows the run (`run.events()`): numbered, in order, stored before anything that follows from it, exactly once;
+   * silent on replay. What a new generation does again, it emits again. `data` as it is now. Throws `invalid_argument` for a blank
+   * type or one with control characters, `reserved_name` ("stepwell."), `not_serializable`, `limit_exceeded` (`eventBytes`).
+   */
+  emit(type: string, data?: unknown): void
   /** Silent on replay. At least once. */
   log(message: string, data?: unknown): void
   /** Ends the run `failed` with this message. */

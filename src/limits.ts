@@ -60,6 +60,10 @@ export interface Limits {
   readonly recoveryMs: number
   /** Names that `ctx.patched` answers with true in one generation. */
   readonly patches: number
+  /** One event: its data, encoded. */
+  readonly eventBytes: number
+  /** Events of one run that readers can still get. Older ones stay in the journal. */
+  readonly events: number
   /** How long after its intent was committed an effect's function may still be called. */
   readonly startByMs: number
   /** Details that `ctx.recordEffect` gives back as they are, encoded; of larger ones it gives a digest. */
@@ -101,6 +105,8 @@ export const defaultLimits: Limits = Object.freeze({
   stayAwakeMs: 2_000,
   recoveryMs: 30_000,
   patches: 256,
+  eventBytes: 64 * 1024,
+  events: 10_000,
   startByMs: 10_000,
   detailsBytes: 8 * 1024,
   noticeMs: 30_000,

@@ -40,7 +40,7 @@ const table: readonly (readonly [string, Any, Lists, number])[] = [
   ['remote', remote as Any, [...each, ...junk.map((url) => [{ url }])], 27],
   ['start of a client', client.start, [...junk.map((one) => [one, 1]), ...junk.slice(1).map((one) => ['w', 1, one])], 20],
   ['get of a client', client.get, [...junk.map((one) => [one, 'id']), ...junk.map((one) => ['w', one]), ...junk.slice(1).map((one) => ['w', 'id', one])], 30],
-  ...['result', 'cancel', 'restart', 'retry', 'journal', 'effects'].map((name) => [`${name} of a run`, (options: unknown) => run[name]?.(options), each, 8] as const),
+  ...['result', 'cancel', 'restart', 'retry', 'journal', 'effects', 'events'].map((name) => [`${name} of a run`, (options: unknown) => run[name]?.(options), each, 8] as const),
   ['resolve of a run', (seq, how) => run['resolve']?.(seq, how), [...junk.map((one) => [one, { decision: 'fail' }]), ...junk.slice(1).map((one) => [1, one])], 8],
 ]
 
@@ -100,7 +100,7 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
     expect(await wrongWith(methods, {
       status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [],
       restart: [{ from: 'x', id: 'y' }], retry: [{ id: 'y' }], resolve: [1, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }],
-      journal: [{ after: 0, limit: 1, reveal: true }], export: [], clearSignals: ['x'], settle: ['approval', 'token', { value: 1 }], signal: ['x', 1, { id: 'y' }],
+      events: [{ after: 0, abortSignal: new AbortController().signal }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], clearSignals: ['x'], settle: ['approval', 'token', { value: 1 }], signal: ['x', 1, { id: 'y' }],
     }, ['status', 'pause', 'resume', 'export'])).toEqual([])
   })
 
@@ -145,7 +145,7 @@ describe('G28: whatever is given to an export, or to a method of what it makes, 
     for (const method of ['signal', 'settleDeferred']) methods.set(method, methodsOf(listening).get(method)!)
     methods.set('resolve', methodsOf(asking).get('resolve')!)
     expect(await wrongWith(methods, {
-      wake: [], reboot: [], summary: [], status: [], journal: [], export: [], settle: [], result: [],
+      wake: [], reboot: [], summary: [], status: [], journal: [], events: [{ after: 0 }], export: [], settle: [], result: [],
       expect: [{ status: 'completed', output: 1, completed: [], failed: [], never: ['x'], attempts: {}, outcomes: {}, decisions: {}, undone: [], waitingFor: [] }],
       cancel: [{ reason: 'x', undo: true }], pause: [], resume: [], restart: [{ id: 'x' }], retry: [{ id: 'x' }], resolve: ['pay', { decision: 'happened', value: 1 }],
       signal: ['x', 1, { id: 'y' }], clearSignals: ['x'], settleDeferred: ['d', token, { value: 1 }],

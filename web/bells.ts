@@ -1,4 +1,4 @@
-// Waiting for a run to end, whoever drives it: a bell per waiter, rung by hints and by whatever says that time has passed.
+// Waiting for a run to end, or to change, whoever drives it: a bell per waiter, rung by hints and by whatever says that time has passed.
 
 import type { Host, HostTimer } from '../src/host.ts'
 import type { Hints } from './hints.ts'
@@ -9,15 +9,22 @@ export interface Bell {
   close(): void
 }
 
+interface Ring {
+  (): void
+  /** Rung by every change, not only by the end. */
+  hearsAll: boolean
+}
+
 export class Bells {
   readonly #host: Host
-  readonly #rings = new Map<string, Set<() => void>>()
+  readonly #rings = new Map<string, Set<Ring>>()
   #closed: Error | undefined
 
   constructor(host: Host, hints: Hints) {
     this.#host = host
     hints.listen(({ kind, runIds }) => {
-      if (kind === 'ended') for (const runId of runIds) for (const ring of this.#rings.get(runId) ?? []) ring()
+      if (kind === 'posted') return
+      for (const runId of runIds) for (const ring of this.#rings.get(runId) ?? []) if (kind === 'ended' || ring.hearsAll) ring()
     })
   }
 
@@ -32,13 +39,14 @@ export class Bells {
     this.ringAll()
   }
 
-  open(runId: string, abortSignal?: AbortSignal): Bell {
+  /** `hearsAll`: also changes ring it, which come often. */
+  open(runId: string, abortSignal?: AbortSignal, hearsAll = false): Bell {
     let isRung = false
     let wake: (() => void) | undefined
-    const ring = (): void => {
+    const ring: Ring = Object.assign((): void => {
       isRung = true
       wake?.()
-    }
+    }, { hearsAll })
     const rings = this.#rings.get(runId) ?? new Set()
     this.#rings.set(runId, rings.add(ring))
     abortSignal?.addEventListener('abort', ring)

@@ -1,12 +1,13 @@
 // The client of this browser's own database: the one client interface, over its stores and drivers.
 
 import { writeBlob } from '../src/blob.ts'
-import type { CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, Settlement, SignalOutcome } from '../src/client.ts'
+import type { CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, EventPage, JournalPage, PageOptions, Settlement, SignalOutcome } from '../src/client.ts'
 import { createClient, type RunTransport, type Standing } from '../src/client/handle.ts'
 import type { AnyWorkflow, Registry } from '../src/define.ts'
 import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { settleDeferred } from '../src/engine/deferred.ts'
+import { eventPage } from '../src/engine/event-page.ts'
 import { effectPage } from '../src/engine/ledger.ts'
 import { clearSignals, sendSignal } from '../src/engine/send.ts'
 import { startId, startRun } from '../src/engine/start.ts'
@@ -178,6 +179,23 @@ class BrowserRun implements RunTransport {
 
   effects(options: PageOptions): Promise<EffectPage> {
     return effectPage(this.#store, options)
+  }
+
+  async events(options: PageOptions, waitMs: number, abortSignal: AbortSignal | undefined): Promise<EventPage> {
+    const { host, bells } = this.#init
+    const until = host.now() + waitMs
+    const bell = bells.open(this.#store.runId, abortSignal, true)
+    try {
+      for (let pollMs = FIRST_POLL_MS; ; pollMs *= 2) {
+        abortSignal?.throwIfAborted()
+        const page = await eventPage(this.#store, options)
+        const left = until - host.now()
+        if (page.items.length > 0 || page.isOver || left <= 0) return page
+        await bell.rung(Math.min(left, pollMs))
+      }
+    } finally {
+      bell.close()
+    }
   }
 
   journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage> {

@@ -5,7 +5,7 @@ import { BYTES_TYPE, JSON_TYPE, mediaType, WIRE_TYPE } from './body.ts'
 import { writeLog } from './host.ts'
 
 /** What a request wants to do. `start` also covers the blobs that a start refers to; `reveal` is a journal with its payloads. */
-export type Action = 'start' | 'read' | 'result' | 'journal' | 'reveal' | 'effects' | 'cancel' | 'pause' | 'resume' | 'restart' | 'retry' | 'resolve' | 'signal' | 'settle' | 'export'
+export type Action = 'start' | 'read' | 'result' | 'journal' | 'reveal' | 'effects' | 'events' | 'cancel' | 'pause' | 'resume' | 'restart' | 'retry' | 'resolve' | 'signal' | 'settle' | 'export'
 
 /** Which run. Of a start, `id` is the id that the run would have. */
 export interface AuthorizeRun {

@@ -1,6 +1,6 @@
 // Calls to run objects: a fresh stub for every attempt, what may be repeated is repeated, and what failed is a typed error.
 
-import type { CancelOutcome, ControlOutcome, ControlRequest, EffectPage, JournalPage, PageOptions, SignalOutcome, StartOptions } from '../src/client.ts'
+import type { CancelOutcome, ControlOutcome, ControlRequest, EffectPage, EventPage, JournalPage, PageOptions, SignalOutcome, StartOptions } from '../src/client.ts'
 import type { Standing } from '../src/client/handle.ts'
 import { decode, encode } from '../src/codec.ts'
 import type { SignalRequest } from '../src/engine/send.ts'
@@ -65,6 +65,10 @@ export class RunCaller {
 
   async effects(options: PageOptions): Promise<EffectPage> {
     return decode(await fromTransfer(await this.#call((run) => run.effects(PROTOCOL, options)))) as EffectPage
+  }
+
+  async events(options: PageOptions, waitMs: number): Promise<EventPage> {
+    return decode(await fromTransfer(await this.#call((run) => run.events(PROTOCOL, options, waitMs)))) as EventPage
   }
 
   async journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage> {

@@ -69,6 +69,7 @@ export function createEdgeClient<W extends AnyWorkflow>(reach: EdgeReach, princi
         clearSignals: async (name) => run().clearSignals(name),
         settle: async (key, token, settlement) => run().settle({ id: key, token, settlement, principal }),
         effects: async (page) => run().effects(page),
+        events: async (page, waitMs, abortSignal) => unlessAborted(run().events(page, waitMs), abortSignal),
         journal: async (page) => run().journal(page),
         async *export() {
           yield* lines(await run().exportRun())

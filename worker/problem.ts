@@ -5,20 +5,25 @@ import { writeLog } from './host.ts'
 
 /** The response for whatever was thrown. What is no error of ours is logged, and answered as `internal` without its text. */
 export function problem(error: unknown, headers: Readonly<Record<string, string>> = {}): Response {
-  const known = isStepwellError(error) ? error : unexpected(error)
-  const { kind, status, help } = ERRORS[known.code]
-  const body = {
-    type: `urn:stepwell:error:${known.code}`, title: known.code.replaceAll('_', ' '), status, detail: known.message,
-    code: known.code, kind, retryable: known.retryable, help, ...(known.details === undefined ? undefined : { details: known.details }),
-  }
+  const body = problemOf(error)
   return new Response(JSON.stringify(body), {
-    status,
+    status: body.status,
     headers: {
       'content-type': 'application/problem+json', 'cache-control': 'no-store',
-      ...(known.code === 'overloaded' || known.code === 'store_unavailable' ? { 'retry-after': '1' } : undefined),
+      ...(body.code === 'overloaded' || body.code === 'store_unavailable' ? { 'retry-after': '1' } : undefined),
       ...headers,
     },
   })
+}
+
+/** The document itself. */
+export function problemOf(error: unknown): { readonly status: number; readonly code: string; readonly [field: string]: unknown } {
+  const known = isStepwellError(error) ? error : unexpected(error)
+  const { kind, status, help } = ERRORS[known.code]
+  return {
+    type: `urn:stepwell:error:${known.code}`, title: known.code.replaceAll('_', ' '), status, detail: known.message,
+    code: known.code, kind, retryable: known.retryable, help, ...(known.details === undefined ? undefined : { details: known.details }),
+  }
 }
 
 function unexpected(error: unknown): StepwellError {

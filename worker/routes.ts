@@ -13,6 +13,7 @@ import { type Action, type Authorize, permit } from './authorize.ts'
 import { BYTES_TYPE, mediaType, numberOf, onlyFields, readObject, readQuery, respond } from './body.ts'
 import type { RunCaller } from './caller.ts'
 import { BLOB_CALL_BYTES, blobSink, callRun, callStart, type EdgeReach, random } from './client.ts'
+import { eventStream, STREAM_TYPE } from './event-stream.ts'
 import { problem } from './problem.ts'
 
 export interface RouteOptions<Env extends object> {
@@ -157,6 +158,19 @@ export function createRoutes<Env extends object>({ reach, authorize, bodyBytes, 
     const { run } = await runOf(c, 'effects', query)
     const { items, next } = await run.effects({ after, limit })
     return respond(c.req.raw, 200, { items, ...(next === undefined ? undefined : { next }) })
+  })
+
+  route('GET', '/v1/runs/:id/events', async (c) => {
+    const isStream = (c.req.header('accept') ?? '').includes(STREAM_TYPE)
+    const query = readQuery(c.req.url, isStream ? ['after', 'jurisdiction'] : ['after', 'limit', 'wait', 'jurisdiction'])
+    const after = numberOf(query, 'after', 0)
+    const limit = numberOf(query, 'limit', 100)
+    const waitMs = numberOf(query, 'wait', 0, MAX_WAIT) * 1000
+    const last = isStream ? c.req.header('last-event-id') : undefined
+    if (last !== undefined && !/^\d{1,15}$/.test(last)) throw new StepwellError('invalid_argument', 'the header Last-Event-ID is no number of an event')
+    const { run } = await runOf(c, 'events', query)
+    if (isStream) return eventStream(run, last === undefined ? after : Number(last))
+    return respond(c.req.raw, 200, await run.events({ after, limit }, waitMs))
   })
 
   route('POST', '/v1/runs/:id/effects/:seq/resolve', async (c) => {

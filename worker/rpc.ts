@@ -57,6 +57,8 @@ export interface RunRpc {
   settle(protocol: number, request: Transfer): Promise<Answer<SignalOutcome>>
   /** An `EffectPage`, encoded. */
   effects(protocol: number, options: PageOptions): Promise<Answer<Transfer>>
+  /** An `EventPage`, encoded. Waits up to `waitMs` while it would be empty and the run goes on. */
+  events(protocol: number, options: PageOptions, waitMs: number): Promise<Answer<Transfer>>
   /** A `JournalPage`, encoded. */
   journal(protocol: number, options: PageOptions & { readonly reveal?: boolean }): Promise<Answer<Transfer>>
   /** The lines of the export, each with its line feed. */

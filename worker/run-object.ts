@@ -8,6 +8,7 @@ import { cancelOutcome, requestCancel } from '../src/engine/cancel.ts'
 import { requestControl } from '../src/engine/control.ts'
 import { settleDeferred } from '../src/engine/deferred.ts'
 import { type DriveEnd, Driver, type Liveness } from '../src/engine/drive.ts'
+import { eventPage } from '../src/engine/event-page.ts'
 import { effectPage } from '../src/engine/ledger.ts'
 import { clearSignals, sendSignal, type SignalRequest } from '../src/engine/send.ts'
 import type { RunEnd } from '../src/engine/notice.ts'
@@ -56,6 +57,10 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
   #driver: Driver | undefined
   /** Whoever waits for the run's end. Told when a drive is over and not at every commit, which a step should not pay for. */
   readonly #watchers = new Set<() => void>()
+  /** Whoever waits for events, or for the end that says that there will be none. */
+  readonly #listeners = new Set<() => void>()
+  /** How often they were told. */
+  #told = 0
   /** Drives in a row that the store or the configuration has stopped. */
   #failures = 0
   /** Alarms since the drive that is under way began. */
@@ -187,6 +192,21 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     })
   }
 
+  events(protocol: number, options: PageOptions, waitMs: number): Promise<Answer<Transfer>> {
+    return this.#answer(protocol, async (store) => {
+      this.#touch(store)
+      const until = this.#host.now() + waitMs
+      for (;;) {
+        const told = this.#told
+        const page = await eventPage(store, options)
+        const left = until - this.#host.now()
+        if (page.items.length > 0 || page.isOver || left <= 0) return toTransfer(encode(page))
+        // What came while the page was read has told nobody who waits.
+        if (told === this.#told) await this.#rung(this.#listeners, left)
+      }
+    })
+  }
+
   putBlob(protocol: number, rows: readonly RowWrite[]): Promise<Answer<null>> {
     return this.#answer(protocol, async (store) => {
       const row = store.read()
@@ -292,7 +312,7 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
     const { onEnd } = this.#config
     return (this.#driver = new Driver({
       store, host: this.#host, registry: this.#config.registry, services, limits: this.#config.limits, takesEpoch: false,
-      redact: this.#config.redact, ended: () => this.#tellWatchers(),
+      redact: this.#config.redact, ended: () => this.#tellWatchers(), emitted: () => this.#tellListeners(),
       ...(onEnd === undefined ? undefined : { onEnd: (end) => onEnd(end, this.env) }),
     }))
   }
@@ -358,6 +378,12 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
 
   #tellWatchers(): void {
     for (const watcher of this.#watchers) watcher()
+    this.#tellListeners()
+  }
+
+  #tellListeners(): void {
+    this.#told++
+    for (const listener of this.#listeners) listener()
   }
 
   /** Our own back-off. When not even the alarm can be set, the one of the last commit still stands. */
@@ -383,20 +409,20 @@ export class RunObject<Env> extends DurableObject<Env> implements RunRpc {
       const record = decodeRecord(row)
       const left = until - this.#host.now()
       if (isEnded(record.status) || left <= 0) return record
-      await this.#driven(left)
+      await this.#rung(this.#watchers, left)
     }
   }
 
-  /** The end of a drive, or `ms` later. */
-  #driven(ms: number): Promise<void> {
+  /** When those who wait in `bells` are told, or `ms` later. */
+  #rung(bells: Set<() => void>, ms: number): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
-        this.#watchers.delete(done)
+        bells.delete(done)
         timer.cancel()
         resolve()
       }
       const timer = this.#host.timer(ms, done)
-      this.#watchers.add(done)
+      bells.add(done)
     })
   }
 

@@ -1,7 +1,7 @@
 // The client interface over whatever reaches the runs: HTTP, or calls to their objects. Typed here, once.
 
 import type {
-  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, Settlement, SignalOutcome, StartOptions,
+  CancelOptions, CancelOutcome, Client, ControlOutcome, ControlRequest, EffectPage, EventPage, EventsOptions, GetOptions, JournalPage, PageOptions, PutBlobOptions, ReadableBytes, ResultOptions, Run, RunEvent, Settlement, SignalOutcome, StartOptions,
 } from '../client.ts'
 import type { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
@@ -43,6 +43,8 @@ export interface RunTransport {
   clearSignals(name: string): Promise<{ readonly cleared: number }>
   settle(id: string, token: string, settlement: Settlement): Promise<SignalOutcome>
   effects(options: PageOptions): Promise<EffectPage>
+  /** Answers when there are events behind `after`, when there will be none, or after `waitMs`. */
+  events(options: PageOptions, waitMs: number, abortSignal: AbortSignal | undefined): Promise<EventPage>
   journal(options: PageOptions & { readonly reveal?: boolean }): Promise<JournalPage>
   export(): AsyncIterable<string>
 }
@@ -75,6 +77,11 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
         return run.control({ ...needed(resolution, 'the decision'), kind: 'resolve', seq })
       },
       effects: async (how) => run.effects(page(how)),
+      events: (how) => {
+        const { after, abortSignal }: EventsOptions = given(how)
+        checkSignal(abortSignal)
+        return events(run, clock, page({ ...(after !== undefined && { after }) }).after ?? 0, abortSignal)
+      },
       signal: async (name, payload, how) => {
         if (typeof name !== 'string') throw new StepwellError('invalid_argument', 'a signal is named by a string')
         const { id: own }: { readonly id?: string } = given(how)
@@ -117,7 +124,7 @@ export function createClient<W extends AnyWorkflow>(transport: Transport): Clien
 }
 
 async function result(run: RunTransport, id: string, clock: Clock, { timeout, abortSignal }: ResultOptions): Promise<unknown> {
-  if (abortSignal !== undefined && typeof abortSignal?.throwIfAborted !== 'function') throw new StepwellError('invalid_argument', 'abortSignal is that of an AbortController')
+  checkSignal(abortSignal)
   const until = timeout === undefined ? Infinity : clock.now() + toMs(timeout, 'timeout')
   for (let pauseMs = FIRST_PAUSE_MS; ;) {
     abortSignal?.throwIfAborted()
@@ -136,6 +143,29 @@ async function result(run: RunTransport, id: string, clock: Clock, { timeout, ab
       pauseMs = FIRST_PAUSE_MS
     }
   }
+}
+
+async function* events(run: RunTransport, clock: Clock, after: number, abortSignal: AbortSignal | undefined): AsyncGenerator<RunEvent> {
+  let cursor = after
+  for (let pauseMs = FIRST_PAUSE_MS; ;) {
+    abortSignal?.throwIfAborted()
+    const askedAt = clock.now()
+    const { items, next, isOver } = await run.events({ after: cursor }, WAIT_MS, abortSignal)
+    yield* items
+    cursor = next
+    if (isOver) return
+    const restMs = items.length > 0 ? 0 : pauseMs - (clock.now() - askedAt)
+    if (restMs > 0) {
+      await pause(clock, restMs, abortSignal)
+      pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)
+    } else {
+      pauseMs = FIRST_PAUSE_MS
+    }
+  }
+}
+
+function checkSignal(abortSignal: AbortSignal | undefined): void {
+  if (abortSignal !== undefined && typeof abortSignal?.throwIfAborted !== 'function') throw new StepwellError('invalid_argument', 'abortSignal is that of an AbortController')
 }
 
 /** Lets `ms` pass. Rejects at once with the signal's reason when it aborts. */

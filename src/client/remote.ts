@@ -1,6 +1,6 @@
 // The client of runs that live behind the HTTP API. No engine: a workflow is known here by its types alone.
 
-import type { CancelOutcome, Client, ControlOutcome, EffectPage, GetOptions, JournalPage, PutBlobOptions, SignalOutcome, StartOptions } from '../client.ts'
+import type { CancelOutcome, Client, ControlOutcome, EffectPage, EventPage, GetOptions, JournalPage, PutBlobOptions, SignalOutcome, StartOptions } from '../client.ts'
 import { BlobRef } from '../blob-ref.ts'
 import type { AnyWorkflow } from '../define.ts'
 import { type ErrorDetails, isStepwellError, StepwellError } from '../error/stepwell-error.ts'
@@ -143,6 +143,8 @@ export function remote<W extends Workflows>(options: RemoteOptions): Client<OneO
         const page = await ask(`${path}/effects`, { query: { after, limit: count, jurisdiction } }) as EffectPage
         return { items: page.items, next: page.next }
       },
+      events: async ({ after, limit: count }, waitMs, abortSignal) =>
+        await ask(`${path}/events`, { query: { after, limit: count, wait: waitMs / 1000, jurisdiction }, abortSignal }) as EventPage,
       journal: async ({ after, limit: count, reveal }) => {
         const page = await ask(`${path}/journal`, { query: { after, limit: count, reveal: reveal === true ? 1 : undefined, jurisdiction } }) as JournalPage
         return { items: page.items, next: page.next }

@@ -5,6 +5,7 @@ import { readBlob } from '../blob.ts'
 import type { Memo, StepState } from '../context.ts'
 import { isStepwellError, StepwellError } from '../errors.ts'
 import type { HostTimer } from '../host.ts'
+import { type FreshEvent, freshEvent } from './events.ts'
 import type { KeepHost, KeepPlace } from './kept.ts'
 import { issueToken } from './deferred.ts'
 import { idempotencyKey } from './key.ts'
@@ -47,6 +48,12 @@ export interface AttemptHost extends KeepHost {
   readonly generation: () => number
   /** Something changed that a watcher may want to see. */
   readonly changed: () => void
+}
+
+/** What an attempt has emitted, and is not committed yet. */
+export interface Emitted extends FreshEvent {
+  readonly key: string
+  readonly attempt: number
 }
 
 export class Attempt {
@@ -101,8 +108,9 @@ export class StepCall {
   #idempotencyKey: string | undefined
   #memo: Memo | undefined
   #state: StepState | undefined
+  #attempts: Attempts
 
-  constructor(live: Attempt, init: AttemptInit, incarnation: string, host: AttemptHost) {
+  constructor(live: Attempt, init: AttemptInit, incarnation: string, host: AttemptHost, attempts: Attempts) {
     this.input = init.input
     this.attempt = live.number
     this.key = live.key
@@ -110,6 +118,7 @@ export class StepCall {
     this.#host = host
     this.#init = init
     this.#incarnation = incarnation
+    this.#attempts = attempts
   }
 
   get services(): object {
@@ -153,6 +162,10 @@ export class StepCall {
 
   // Functions made when asked for, and not methods: a step's function takes its call apart, `({ progress }) => …`.
 
+  get emit(): (type: string, data?: unknown) => void {
+    return (type, data) => this.#attempts.emit(this.#live, this.key, freshEvent(this.#host.limits, type, data))
+  }
+
   get progress(): (done: number, of?: number) => void {
     return (done, of) => {
       if (typeof done !== 'number' || !(done >= 0) || (of !== undefined && !(of >= 0))) {
@@ -191,10 +204,13 @@ export class Attempts {
   readonly live: Map<string, Attempt> = new Map()
   /** In the order in which they settled. */
   settled: Attempt[] = []
+  /** In the order in which they were emitted. Dropped with their attempt. */
+  emitted: (Emitted & { readonly by: Attempt })[] = []
   /** The synchronous part of a step's function is on the stack. */
   isInFunction = false
   /** Outcomes of effects that came after their attempt had timed out. */
   late: { readonly attempt: Attempt; readonly outcome: Outcome }[] = []
+  /** An attempt has settled, or emitted. */
   onSettled: () => void = () => {}
   /** An outcome came late, and nobody may be driving. */
   onLate: () => void = () => {}
@@ -211,7 +227,7 @@ export class Attempts {
     const attempt = new Attempt(key, init, now, role, base)
     this.live.set(key, attempt)
     this.started++
-    const call = new StepCall(attempt, init, incarnation, this.#host)
+    const call = new StepCall(attempt, init, incarnation, this.#host, this)
     let result: unknown
     this.isInFunction = true
     try {
@@ -261,6 +277,20 @@ export class Attempts {
     for (const attempt of done) if (this.live.get(attempt.key) === attempt) this.live.delete(attempt.key)
   }
 
+  /** Silent once the attempt is over: its outcome stands, and nothing is stored behind it. */
+  emit(attempt: Attempt, key: string, event: FreshEvent): void {
+    if (attempt.isAbandoned || attempt.outcome !== undefined) return
+    this.emitted.push({ ...event, key, attempt: attempt.number, by: attempt })
+    this.onSettled()
+  }
+
+  /** Forgets events: they are committed. */
+  told(events: readonly unknown[]): void {
+    if (this.emitted.length === 0) return
+    const gone = new Set(events)
+    this.emitted = this.emitted.filter((event) => !gone.has(event))
+  }
+
   /** Aborts attempts and forgets them: their late outcomes are dropped. */
   abandon(reason: unknown, which?: (attempt: Attempt) => boolean): void {
     for (const [key, attempt] of this.live) {
@@ -272,6 +302,7 @@ export class Attempts {
       this.live.delete(key)
     }
     this.settled = this.settled.filter((attempt) => !attempt.isAbandoned)
+    if (this.emitted.length > 0) this.emitted = this.emitted.filter(({ by }) => !by.isAbandoned)
   }
 
   /** Tells the functions of effects to stop. What becomes of them is still wanted. */

@@ -94,9 +94,9 @@ export class Collector {
 
   /** The one outstanding call's outcome, if it is there and may be delivered at the fixed turn. */
   promptOutcome(pass: Pass): PromptOutcome | undefined {
-    const { attempts: { settled }, patches, timed, state } = this.#live
+    const { attempts: { settled }, patches, events, timed, state } = this.#live
     const attempt = settled[0]
-    if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.#notes.length > 0 || patches.isUnstored || timed.size > 0) return undefined
+    if (attempt === undefined || settled.length !== 1 || this.#unstored.length > 0 || this.#notes.length > 0 || patches.isUnstored || events.isUnstored || timed.size > 0) return undefined
     const call = pass.outstanding.get(attempt.key)
     if (call?.step === undefined || call.effect !== undefined || attempt.role !== 'step' || attempt.outcome?.ok !== true) return undefined
     // What it staged is committed with its outcome, which the other way of delivery does.
@@ -161,7 +161,8 @@ export class Collector {
     if (!isHeld) await effects.collect(group, now)
     while (hasRoom(group, limits)) {
       const attempt = attempts.settled[group.collected]
-      if (attempt === undefined) break
+      // What it has emitted comes before its outcome.
+      if (attempt === undefined || attempts.emitted.length > 0) break
       group.collected++
       if (attempt.role !== 'step') {
         await effects.outcomes.settled(group, attempt, now)

@@ -165,6 +165,10 @@ class Context {
     host.log({ level: 'info', runId, message, ...(data === undefined ? undefined : { data }) })
   }
 
+  emit(type: string, data?: unknown): void {
+    this.#pass.emit(type, data)
+  }
+
   fail(message: string, details?: object): never {
     throw new StepwellError('failed', message, details === undefined ? {} : { details: details as never })
   }

@@ -12,6 +12,7 @@ import type { Limits } from '../limits.ts'
 import { earlier, isPromise, type MaybePromise, type RunRow, type RunStore } from '../store/store.ts'
 import { Attempts, type Progress } from './attempt.ts'
 import { block, blockedBy } from './block.ts'
+import { countEvents } from './events.ts'
 import { holds, mayRestart, restartAsked, restartDiverged } from './generation.ts'
 import { recountLedger } from './ledger.ts'
 import { Live } from './live.ts'
@@ -35,6 +36,8 @@ export interface DriverInit {
   readonly redact?: Redact | undefined
   /** Something that a watcher may want to see has changed: entries were committed, progress was made, the drive is over. */
   readonly changed?: () => void
+  /** Events were committed. A step that emits none does not pay for it. */
+  readonly emitted?: () => void
   /** Told of the end of every run at least once, after it was committed (G24). */
   readonly onEnd?: OnEnd | undefined
   /** The run has ended, and whoever waits for that need not wait until its end was told as well. */
@@ -226,6 +229,7 @@ export class Driver {
       const answer = await state.commit([], { inbox: row.inbox, change: { record: {}, wakeAt, mark: false } })
       return answer.kind === 'committed' ? { kind: 'parked', wakeAt } : 'again'
     }
+    if (isMidDrive(record)) await countEvents(state)
     state.outboxAt = await this.#outboxAt(record)
     try {
       const status = await rebuild(state, last)
@@ -398,6 +402,7 @@ export class Driver {
       store, host, limits, writer, definition: definition as AnyWorkflow, redact: this.#redact, record, wakeAt: row.wakeAt, inbox: row.inbox,
       isNoticed: this.#init.onEnd !== undefined,
       committed: (entries: readonly Entry[]) => { if (entries.length > 0) this.#changed() },
+      emitted: () => this.#init.emitted?.(),
     })
   }
 }

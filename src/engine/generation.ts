@@ -8,6 +8,7 @@ import { claim, decodeEntry, type Entry, type EntryKind } from '../journal/entry
 import type { GenerationPayload, RunRecord } from '../journal/record.ts'
 import type { RowWrite, RunStore } from '../store/store.ts'
 import type { Attempts } from './attempt.ts'
+import { recountEvents } from './events.ts'
 import { startOf } from './start.ts'
 import { resent } from './signal.ts'
 import type { RunState } from './state.ts'
@@ -63,6 +64,7 @@ export async function restartDiverged(state: RunState, attempts: Attempts, error
   const generation = record.generation + 1
   state.host.log({ level: 'warn', runId: state.store.runId, message: `generation ${generation} begins: ${error.message}` })
   leaveBehind(attempts, error)
+  await recountEvents(state, record.generationSeq)
   const rows = await sentAgain(state, [])
   state.writer.generation = generation
   await state.commit([{
@@ -85,6 +87,7 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
     return false
   }
   leaveBehind(attempts, new StepwellError('cancelled', 'the run begins again'))
+  await recountEvents(state, record.generationSeq)
   const generation = record.generation + 1
   const rows = await sentAgain(state, message.inherited)
   state.writer.generation = generation

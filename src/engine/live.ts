@@ -7,6 +7,7 @@ import type { Attempt, Attempts } from './attempt.ts'
 import type { Pending } from './call.ts'
 import { Collector } from './collect.ts'
 import { Effects } from './effects.ts'
+import { Events, recountEvents } from './events.ts'
 import { bugOf, finish } from './finish.ts'
 import { emptyGroup } from './group.ts'
 import { Inbox } from './inbox.ts'
@@ -23,6 +24,7 @@ export class Live {
   readonly inbox: Inbox
   readonly collector: Collector
   readonly patches: Patches
+  readonly events: Events
   /** Calls that wait for a time: sleeps, and steps and effects between two attempts. */
   readonly timed: Set<Pending> = new Set()
   #effects: Effects | undefined
@@ -34,6 +36,7 @@ export class Live {
     this.inbox = new Inbox(this)
     this.collector = new Collector(this)
     this.patches = new Patches(state)
+    this.events = new Events(this)
   }
 
   /** Of the pass that this belongs to. */
@@ -48,7 +51,7 @@ export class Live {
 
   /** Decides and commits until something can be delivered, or the pass is over. */
   async step(pass: Pass): Promise<Next> {
-    const { state, attempts, inbox, patches } = this
+    const { state, attempts, inbox, patches, events } = this
     const effects = this.effectsOf(pass)
     for (;;) {
       if (pass.isDead) return { kind: 'stopped' }
@@ -59,6 +62,11 @@ export class Live {
         // Asked behind a cancel that is not committed yet: the journal keeps that order.
         await commitWinding(pass, this)
         await patches.commit(pass)
+      }
+      if (events.isUnchecked) await events.check()
+      if (events.isUnstored) {
+        await commitWinding(pass, this)
+        await events.commit(pass)
       }
       const now = state.host.now()
       const isOver = this.isOver(pass, now)
@@ -107,7 +115,7 @@ export class Live {
         return pass.nextDelivery()
       }
       // What came while the lines above awaited has rung no bell: nothing may be waited for before it is looked at.
-      if (attempts.settled.length > 0 || attempts.late.length > 0 || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
+      if (attempts.settled.length > 0 || attempts.late.length > 0 || events.isUnstored || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
       if (effects.isBusy && !isHeld) continue
       // An effect that was to be settled first turned out to be settled.
       if (isOver && !effects.isOpen && !effects.isBusy) continue
@@ -143,7 +151,13 @@ export class Live {
     const effects = this.effectsOf(pass)
     pass.outstanding.clear()
     attempts.abandon(undefined, ({ role }) => role !== 'effect')
+    // Of this history, perhaps only a part was read.
+    if (attempts.live.size > 0 || attempts.emitted.length > 0) await recountEvents(state, state.record.generationSeq)
     while ([...attempts.live.values()].some(({ role }) => role === 'effect')) {
+      if (attempts.emitted.length > 0) {
+        await this.events.commitOfAttempts(pass)
+        continue
+      }
       if (attempts.settled.length === 0) {
         await new Promise<void>((resolve) => {
           attempts.onSettled = resolve

@@ -6,7 +6,7 @@ import type { AnyWorkflow } from '../define.ts'
 import { StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import type { Cursor } from '../journal/cursor.ts'
-import { type Entry, type EntryKind, isDelivered, isEffectNote, same } from '../journal/entry.ts'
+import { type Entry, isDelivered, isEffectNote, same } from '../journal/entry.ts'
 import type { CancelPayload, StartPayload } from '../journal/record.ts'
 import type { Writer } from '../journal/writer.ts'
 import { type Limits, within } from '../limits.ts'
@@ -15,6 +15,7 @@ import type { Attempts } from './attempt.ts'
 import { applyNote, type Pending, type Uses } from './call.ts'
 import { createContext } from './context.ts'
 import { divergence } from './divergence.ts'
+import { freshEvent } from './events.ts'
 import { bugOf } from './finish.ts'
 import { Scope } from './key.ts'
 import type { Effects } from './effects.ts'
@@ -233,6 +234,17 @@ export class Pass {
     return promise
   }
 
+  /** Stores an event, unless the journal has it. No call: nothing waits for it. */
+  emit(type: string, data: unknown): void {
+    this.check('emit', type)
+    if (this.isDead) return
+    const event = freshEvent(this.init.limits, type, data)
+    const key = `emit ${type}`
+    if (this.#isSuspect) this.#suspects.add(key)
+    this.#asked?.add(key)
+    this.init.live.events.emit(event)
+  }
+
   // --- the loop's parts
 
   #begin(): void {
@@ -375,6 +387,7 @@ export class Pass {
         continue
       }
       if (entry.kind === 'patch_applied') this.init.live.patches.expect(entry)
+      else if (entry.kind === 'event_emitted') this.init.live.events.note(entry)
       if (entry.key === undefined) continue
       const call = this.outstanding.get(entry.key)
       if (call === undefined || !applyNote(call, entry, this.init.generation)) this.#notes.set(entry.key, entry)
@@ -414,8 +427,9 @@ export class Pass {
     }
   }
 
-  #settle(call: Pending, { kind, seq, at, attempt }: { readonly kind: EntryKind; readonly seq: number; readonly at: number; readonly attempt: number }, value: unknown): void {
+  #settle(call: Pending, { kind, seq, at, attempt, grouped }: Pick<Entry, 'kind' | 'seq' | 'at' | 'attempt'> & { readonly grouped?: boolean }, value: unknown): void {
     this.outstanding.delete(call.key)
+    this.init.live.events.delivered(grouped === true)
     this.now = at
     this.#isWindowOpen = true
     this.#hasStarted = false
@@ -449,6 +463,7 @@ export class Pass {
   rejectOutstanding(at: number, error: StepwellError): void {
     const calls = [...this.outstanding.values()].filter((call) => !call.isCleanup)
     for (const call of calls) this.outstanding.delete(call.key)
+    this.init.live.events.delivered(false)
     this.now = at
     this.#isWindowOpen = true
     this.#hasStarted = false

@@ -6,6 +6,7 @@ import { claim, decodeEntry, isTerminal } from '../journal/entry.ts'
 import { decode } from '../codec.ts'
 import type { GenerationPayload, RunRecord } from '../journal/record.ts'
 import type { StoredEntry } from '../store/store.ts'
+import { recountEvents, restoreEvents } from './events.ts'
 import { expiry } from './notice.ts'
 import type { RunState } from './state.ts'
 
@@ -35,6 +36,7 @@ export async function rebuild(
   const entry = decodeEntry(last.seq, last.bytes, (await before(store, last.seq)).hash)
   if (hasEnded) {
     const status = ends[entry.kind] as RunRecord['status']
+    await restoreEvents(state)
     await state.commit([], {
       durability: 'strict',
       change: {
@@ -66,6 +68,7 @@ export async function rebuild(
     }
   }
   writer.generation = entry.generation
+  await recountEvents(state, record.generationSeq)
   await state.commit([], {
     change: { record: { generation: entry.generation, generationSeq, inherited, patches, deadline, status: 'running', endedAt: undefined, expiresAt: undefined, lastSeq: undefined }, wakeAt: state.wakeAt, mark: false },
   })

@@ -59,7 +59,7 @@ export async function startRun(
     expiresAt: undefined, deadline, notBefore: delay === 0 ? undefined : now + delay, wakes: 0, wokenSeq: 0, wokenInbox: 0, waitingFor: [], blocked: undefined, inputHash,
     token: options.token === undefined ? undefined : hex(hashParts('stepwell.token', options.token)),
     ...(isKept(definition) ? undefined : { retention: definition.retention }),
-    tags, metadata, lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, effects: 0, patches: [], inherited: [],
+    tags, metadata, lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, effects: 0, events: 0, patches: [], inherited: [],
   }
   const answer = await bounded(store.commit({
     expect: { kind: 'absent' },

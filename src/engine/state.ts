@@ -42,6 +42,8 @@ export class RunState {
   effects: number
   /** They were counted, and none is missing. */
   isLedgerWhole = false
+  /** How many events were emitted, ever: goes with every write of the row. */
+  events: number
   /** The number of the last message that we know of. */
   inboxSeen: number
   /** Messages that were read and decided: deleted with the next commit. */
@@ -52,11 +54,13 @@ export class RunState {
   owed: string | undefined
   /** When an undelivered notice is due: the run is woken then, whatever else it waits for (G29). */
   outboxAt: number | undefined
+  /** Told when events were committed: somebody may wait for them. */
+  readonly emitted: () => void
   #committed: (entries: readonly Entry[]) => void
 
   constructor(init: {
     store: RunStore; host: Host; limits: Limits; writer: Writer; definition: AnyWorkflow; redact: Redact
-    record: RunRecord; wakeAt: number | null; inbox: number; isNoticed: boolean; committed: (entries: readonly Entry[]) => void
+    record: RunRecord; wakeAt: number | null; inbox: number; isNoticed: boolean; committed: (entries: readonly Entry[]) => void; emitted: () => void
   }) {
     this.store = init.store
     this.host = init.host
@@ -66,10 +70,12 @@ export class RunState {
     this.redact = init.redact
     this.record = init.record
     this.effects = init.record.effects
+    this.events = init.record.events
     this.blockedBefore = init.record.blocked
     this.wakeAt = init.wakeAt
     this.inboxSeen = init.inbox
     this.isNoticed = init.isNoticed
+    this.emitted = init.emitted
     this.#committed = init.committed
   }
 
@@ -90,7 +96,7 @@ export class RunState {
       ...(take === undefined ? undefined : { take }),
       ...(change === undefined ? undefined : {
         row: (head) => {
-          next = { ...this.record, ...change.record, effects: this.effects, updatedAt: this.host.now(), ...(change.mark ? { head } : undefined) }
+          next = { ...this.record, ...change.record, effects: this.effects, events: this.events, updatedAt: this.host.now(), ...(change.mark ? { head } : undefined) }
           return { epoch: change.epoch ?? this.writer.epoch, wakeAt, record: encodeRecord(next) }
         },
       }),

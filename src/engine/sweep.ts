@@ -76,7 +76,7 @@ function buried({ incarnation, workflow, inputHash, generation, createdAt, statu
   return { format: 2, incarnation, workflow, inputHash, generation, createdAt, status, endedAt: endedAt ?? now, sweptAt: now, isUnderWay: true }
 }
 
-const tables: readonly Exclude<Table, 'inbox'>[] = ['outbox', 'chunk', 'manifest', 'memo', 'state', 'effect', 'signal', 'receipt', 'token']
+const tables: readonly Exclude<Table, 'inbox'>[] = ['outbox', 'chunk', 'manifest', 'memo', 'state', 'effect', 'event', 'signal', 'receipt', 'token']
 
 /** Of what the run has, as much as may go at once, and whether that is all. Only keys are read: a blob is not loaded to be removed. */
 async function oldest(store: RunStore, last: number, limit: number): Promise<Pick<Batch, 'take' | 'rows' | 'cut'> & { readonly isAll: boolean }> {

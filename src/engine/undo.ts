@@ -188,6 +188,10 @@ export class Undo {
     const { attempts } = this.#live
     for (;;) {
       if (this.#pass.isDead) return undefined
+      if (attempts.emitted.length > 0) {
+        await this.#live.events.commitOfAttempts(this.#pass)
+        continue
+      }
       const settled = attempts.settled.findIndex(({ role }) => role === 'undo')
       if (settled >= 0) {
         const [attempt] = attempts.settled.splice(settled, 1)

@@ -16,7 +16,7 @@ const codes = {
     'body_too_large', 'malformed_json', 'unauthorized', 'forbidden', 'unsupported', 'state_conflict',
   ],
   conflict: [
-    'input_mismatch', 'already_ended', 'stale_epoch', 'attempt_over', 'already_resolved', 'nothing_to_resolve', 'not_ended',
+    'input_mismatch', 'already_ended', 'stale_epoch', 'attempt_over', 'already_resolved', 'nothing_to_resolve', 'not_ended', 'event_gap',
   ],
   transient: [
     'step_timeout', 'quota_exceeded', 'store_unavailable', 'store_blocked', 'commit_timeout',

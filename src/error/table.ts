@@ -29,6 +29,7 @@ const lines: { readonly [code in ErrorCode]: readonly [status: number, help: str
   already_resolved: [409, 'Read the decision that was made; it stands.'],
   nothing_to_resolve: [409, 'Read the run: it waits for no decision about this entry.'],
   not_ended: [409, 'Retry a run that has failed; restart one that has not.'],
+  event_gap: [410, 'Read the run as it is now, then follow its events from details.oldest - 1 on.'],
   already_ended: [409, 'Read the result; the run has ended and takes no more requests.'],
   stale_epoch: [409, 'Do nothing here; another authority drives the run now.'],
   wrong_host: [400, 'Call ctx.moveTo() first, or change the `at` of the call.'],

@@ -33,6 +33,7 @@ export const kindCodes = {
   undo_attempt_failed: 62,
   undo_completed: 63,
   patch_applied: 70,
+  event_emitted: 75,
   signal_received: 80,
 } as const
 

@@ -7,7 +7,7 @@ import type { RunStore, Table } from '../store/store.ts'
 import { decodeRecord } from './record.ts'
 import { refuseSwept } from './tombstone.ts'
 
-const tables: readonly Table[] = ['inbox', 'outbox', 'manifest', 'chunk', 'memo', 'state', 'effect', 'signal', 'receipt', 'token']
+const tables: readonly Table[] = ['inbox', 'outbox', 'manifest', 'chunk', 'memo', 'state', 'effect', 'event', 'signal', 'receipt', 'token']
 const PAGE = 200
 
 /**

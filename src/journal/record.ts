@@ -80,6 +80,8 @@ export interface RunRecord {
   readonly undos: number
   /** How many effects the ledger has rows of, as of the last write of this row: a row that is lost is noticed (engine/ledger.ts). */
   readonly effects: number
+  /** How many events were emitted, ever, as of the last write of this row: the next one has the number behind it. */
+  readonly events: number
   /** Names that `ctx.patched` has answered with true in this generation. */
   readonly patches: readonly string[]
   /** Entries of earlier generations that this one replays before its own: ranges of seq, both ends included. */
@@ -142,7 +144,7 @@ const fields: { readonly [field in keyof RunRecord]?: (value: unknown) => boolea
   head: (value) => isObject(value) && isCount(value['seq']) && value['hash'] instanceof Uint8Array && value['hash'].length === HASH_BYTES,
   createdAt: Number.isFinite, updatedAt: Number.isFinite, endedAt: isMissingOr(Number.isFinite), deadline: isMissingOr(Number.isFinite),
   notBefore: isMissingOr(Number.isFinite), wakes: isCount, wokenSeq: isCount, wokenInbox: isCount, waitingFor: isListOf(isObject),
-  tags: isListOf(isText), metadata: isObject, divergences: isCount, undos: isCount, effects: isCount, patches: isListOf(isText), inherited: isListOf(isRange),
+  tags: isListOf(isText), metadata: isObject, divergences: isCount, undos: isCount, effects: isCount, events: isCount, patches: isListOf(isText), inherited: isListOf(isRange),
 }
 
 /** The record that `value` is. Throws `run_swept`, `corrupt_run` when it is none, naming the field; `format_too_new`. */

@@ -12,7 +12,7 @@ export const maxValueBytes = 1_900_000
 export const maxPageRows = 10_000
 
 const legalKey = /^[\x20-\x7e]{1,512}$/
-const tables: ReadonlySet<string> = new Set(['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state', 'effect', 'signal', 'receipt', 'token'])
+const tables: ReadonlySet<string> = new Set(['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state', 'effect', 'event', 'signal', 'receipt', 'token'])
 
 /**
  * The entry of a batch that does nothing but append it behind a head, or undefined. That is nearly every commit of a run, and

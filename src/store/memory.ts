@@ -67,7 +67,7 @@ class Run {
   readonly entries: StoredEntry[] = []
   readonly side: { readonly [table in Table]: SideTable } = {
     inbox: new SideTable(), outbox: new SideTable(), chunk: new SideTable(), manifest: new SideTable(), memo: new SideTable(),
-    state: new SideTable(), effect: new SideTable(), signal: new SideTable(), receipt: new SideTable(), token: new SideTable(),
+    state: new SideTable(), effect: new SideTable(), event: new SideTable(), signal: new SideTable(), receipt: new SideTable(), token: new SideTable(),
   }
 }
 

@@ -30,7 +30,7 @@ export interface RunRow {
 
 /** Side rows, by table. `inbox` keys are given by the store; all other keys by the writer: 1 to 512 printable ASCII
  *  characters, so that every store sorts them alike. */
-export type Table = 'inbox' | 'outbox' | 'chunk' | 'manifest' | 'memo' | 'state' | 'effect' | 'signal' | 'receipt' | 'token'
+export type Table = 'inbox' | 'outbox' | 'chunk' | 'manifest' | 'memo' | 'state' | 'effect' | 'event' | 'signal' | 'receipt' | 'token'
 
 export interface SideRow {
   readonly key: string

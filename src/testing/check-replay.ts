@@ -87,7 +87,7 @@ async function replay(
   const writer = new Writer({ store, host: host.name, limits, now: () => host.now(), timer: (ms, run) => host.timer(ms, run) },
     store.read()?.epoch ?? 0, record.generation, { seq: last.seq, hash: last.hash }, last.at)
   const state = new RunState({
-    store, host, limits, writer, definition: workflow, redact: maskSecrets, record, wakeAt: null, inbox: 0, isNoticed: false, committed: () => {},
+    store, host, limits, writer, definition: workflow, redact: maskSecrets, record, wakeAt: null, inbox: 0, isNoticed: false, committed: () => {}, emitted: () => {},
   })
   const attempts = new Attempts({ store, host, limits, services: {}, changed: () => {}, authority: () => writer, generation: () => record.generation })
   const cursor = new Cursor(store, [...record.inherited, { from: record.generationSeq, to: Infinity }], record.head, limits.pageEntries)

@@ -1,9 +1,10 @@
 // One run under the test kit: what a test asks of it, and what it expects of it.
 
-import type { CancelOptions, ControlOutcome, ControlRequest, Resolution, RestartOptions, Settlement, SignalOutcome } from '../client.ts'
+import type { CancelOptions, ControlOutcome, ControlRequest, PageOptions, Resolution, RestartOptions, RunEvent, Settlement, SignalOutcome } from '../client.ts'
 import { canonicalBytes } from '../codec.ts'
 import type { AnyWorkflow, WorkflowOutput, WorkflowSignals } from '../define.ts'
 import type { DriveEnd } from '../engine/drive.ts'
+import { eventPage } from '../engine/event-page.ts'
 import { StepwellError } from '../errors.ts'
 import { given, needed } from '../given.ts'
 import { hex } from '../hash.ts'
@@ -171,6 +172,19 @@ export class TestRun<D extends AnyWorkflow> {
   /** A snapshot of the newest generation. */
   async journal(): Promise<TestJournal> {
     return readJournal(await this.#init.observe(), (key) => this.watch.byKey.get(key)?.name)
+  }
+
+  /** A snapshot of what was emitted behind `after`, all of it. Throws `event_gap`. */
+  async events(options?: Pick<PageOptions, 'after'>): Promise<readonly RunEvent[]> {
+    let { after = 0 }: PageOptions = given(options)
+    const store = await this.#init.observe()
+    const events: RunEvent[] = []
+    for (;;) {
+      const { items, next } = await eventPage(store, { after })
+      if (items.length === 0) return events
+      events.push(...items)
+      after = next
+    }
   }
 
   /** As `run.export()` of every client, which `checkReplay` takes. */

@@ -164,6 +164,33 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
       expect(process.world.kinds()).toEqual(['run_started', 'step_completed fits', 'step_failed s', 'run_failed'])
     },
   },
+  eventBytes: {
+    value: 65_536,
+    check: async () => {
+      const { process, error } = await under({ eventBytes: 100 }, (ctx) => {
+        ctx.emit('fits', 'x'.repeat(97))
+        try {
+          ctx.emit('does not', 'x'.repeat(98))
+        } catch (cause) {
+          throw new Error('refused', { cause })
+        }
+      })
+      expect(error).toMatchObject({
+        cause: { code: 'limit_exceeded', details: { limit: 'eventBytes', measured: 101, allowed: 100 } },
+      })
+      expect(process.world.kinds()).toEqual(['run_started', 'event_emitted', 'run_failed'])
+    },
+  },
+  events: {
+    value: 10_000,
+    check: async () => {
+      const { process } = await under({ events: 3 }, (ctx) => {
+        for (let i = 0; i < 5; i++) ctx.emit('e', i)
+      })
+      expect(process.world.shelf.open(ID).keys('event', { limit: 10 })).toEqual(['3', '4', '5'].map((n) => n.padStart(16, '0')))
+      expect(process.world.kinds().filter((kind) => kind === 'event_emitted')).toHaveLength(5)
+    },
+  },
   nameLength: {
     value: 128,
     check: async () => {
@@ -173,6 +200,7 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
         (ctx) => ctx.step('s', () => 1, { key: long }),
         (ctx) => ctx.all({ [long]: () => 1 }),
         (ctx) => ctx.scope(long, () => 1),
+        (ctx) => ctx.emit(long),
         (ctx) => ctx.map(long, [1], {}, () => 1),
         (ctx) => ctx.map('m', [1], { key: () => long }, () => 1),
       ]

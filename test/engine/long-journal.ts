@@ -80,7 +80,7 @@ export function longJournal(
     token: undefined,
     tags: [],
     metadata: {},
-    lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, effects: 0, patches: [], inherited: [],
+    lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, effects: 0, events: 0, patches: [], inherited: [],
   }
   const inner = createMemoryShelf().open(ID)
   expect(

@@ -34,7 +34,7 @@ const failing = workflow({ name: 'w', input: anything, retention }, async (ctx) 
   await ctx.step('a', () => { throw new Error('down') }, { retry: { limit: 0 } })
 })
 
-const tables: readonly Table[] = ['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state', 'effect', 'signal', 'receipt', 'token']
+const tables: readonly Table[] = ['inbox', 'outbox', 'chunk', 'manifest', 'memo', 'state', 'effect', 'event', 'signal', 'receipt', 'token']
 
 async function rest(store: RunStore): Promise<Record<string, number>> {
   const left: Record<string, number> = { entries: (await store.entries(0, 1000)).length }

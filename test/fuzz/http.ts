@@ -212,7 +212,7 @@ function validRequest(d: Draw, ids: readonly string[], name: string): Asked {
   const base = { query: [], headers: {}, body: undefined, run: undefined, mount: d.oneIn(8) ? '/deep/base' : '' }
   const id = d.pick(ids)
   const run = `/v1/runs/${id}`
-  switch (d(17)) {
+  switch (d(18)) {
     case 0: case 1: case 2: {
       const [workflow, input] = d.pick(workflows)
       const isEcho = workflow === 'echo'
@@ -239,6 +239,7 @@ function validRequest(d: Draw, ids: readonly string[], name: string): Asked {
     }
     case 15: return d.oneIn(3) ? { ...base, method: 'DELETE', path: `${run}/signals/${d.pick(['go', 'word'])}` }
       : { ...base, method: 'POST', path: `${run}/deferreds/${d.pick(['approval', 'all/a/approval', 'nobody'])}`, headers: jsonHeaders, body: { token: '0123456789abcdef'.repeat(4), ...(d.oneIn(4) ? { error: 'no' } : { value: { by: 'ada' } }) } }
+    case 16: return { ...base, method: d.pick(['GET', 'HEAD']), path: `${run}/events`, query: [['after', String(d(3))], ...(d.oneIn(2) ? [['limit', String(1 + d(20))], ['wait', d.pick(['0', '0.01'])]] as const : [])], headers: d.oneIn(2) ? { accept: WIRE } : {} }
     default: return d.oneIn(6) ? { ...base, method: 'GET', path: '/v1/healthz' }
       : { ...base, method: 'PUT', path: `/v1/runs/${name}-blob-${d(4)}/blobs`, headers: { 'content-type': 'application/octet-stream' }, body: randomBytes(d, d(300)) }
   }

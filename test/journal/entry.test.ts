@@ -179,6 +179,7 @@ describe('the encoded entry, format 1', () => {
       undo_attempt_failed: 62,
       undo_completed: 63,
       patch_applied: 70,
+      event_emitted: 75,
     })
     expect(kinds.filter(isDelivered)).toEqual([
       'step_completed',
@@ -248,7 +249,7 @@ describe('the run row\'s record', () => {
     token: undefined,
     tags: ['t'],
     metadata: { a: 'b' },
-    lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, effects: 0, patches: [], inherited: [],
+    lastSeq: undefined, paused: undefined, divergences: 0, restartId: undefined, undos: 0, effects: 0, events: 0, patches: [], inherited: [],
   }
   const row = (bytes: Uint8Array) => ({ runId: 'r', epoch: 1, inbox: 0, wakeAt: null, record: bytes })
 

@@ -20,4 +20,5 @@ export const found: readonly (readonly [seed: number, what: string])[] = [
   [3006613, 'a retry of a run that its deadline had ended inherited the passed deadline: it failed at once, and a cancel that was acknowledged had no effect'],
   [5121496, 'a probe that answered and whose answer could not be written answered once more in the next drive: an effect had two outcomes'],
   [16629, 'a step that ended while its run was paused ran once more when it was resumed'],
+  [1007138, 'a tab that could not store what a step had emitted, and drove again when another had completed the step, stored it behind the outcome'],
 ]

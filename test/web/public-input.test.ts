@@ -83,6 +83,6 @@ test('G28: whatever is given to a page\'s client and its runs is taken or refuse
   })
   expect(await wrongWith(methods, {
     status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [], restart: [{ id: 'y' }],
-    retry: [{ id: 'y' }], resolve: [2, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], clearSignals: ['x'], settle: ['d', token, { value: 1 }], signal: ['x', 1, { id: 'y' }],
+    retry: [{ id: 'y' }], resolve: [2, { decision: 'happened', value: 1 }], effects: [{ after: 0, limit: 1 }], events: [{ after: 0, abortSignal: new AbortController().signal }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], clearSignals: ['x'], settle: ['d', token, { value: 1 }], signal: ['x', 1, { id: 'y' }],
   }, ['status', 'pause', 'resume', 'export'])).toEqual([])
 })

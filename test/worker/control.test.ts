@@ -120,6 +120,9 @@ describe('over HTTP', () => {
       ['POST', `effects/${seq}/resolve`, { decision: 'skip', why: 1 }, 400, 'invalid_argument'], ['POST', 'effects/1e0/resolve', { decision: 'skip' }, 400, 'invalid_argument'],
       ['POST', 'effects/0/resolve', { decision: 'skip' }, 400, 'invalid_argument'], ['POST', 'effects/1/resolve', { decision: 'skip' }, 409, 'nothing_to_resolve'],
       ['GET', 'pause', undefined, 405, 'method_not_allowed'], ['POST', 'effects', {}, 405, 'method_not_allowed'], ['GET', 'effects?page=1', undefined, 400, 'invalid_argument'],
+      ['GET', 'events?after=-1', undefined, 400, 'invalid_argument'], ['GET', 'events?after=0.5', undefined, 400, 'invalid_argument'], ['GET', 'events?limit=0', undefined, 422, 'limit_exceeded'],
+      ['GET', 'events?wait=61', undefined, 422, 'limit_exceeded'], ['GET', 'events?x=1', undefined, 400, 'invalid_argument'], ['POST', 'events', {}, 405, 'method_not_allowed'],
+      ['GET', 'events?wait=1', undefined, 400, 'invalid_argument', { accept: 'text/event-stream' }], ['GET', 'events', undefined, 400, 'invalid_argument', { accept: 'text/event-stream', 'last-event-id': 'x' }],
       ['POST', 'cancel', { undo: 'yes' }, 400, 'invalid_argument'],
     ] as const) {
       expect([path, await send(method, `${run.id}/${path}`, body, headers)]).toMatchObject([path, { status, body: { code } }])
@@ -137,7 +140,7 @@ describe('over HTTP', () => {
     const id = crypto.randomUUID()
     const routes = [
       ['POST', 'pause', 'pause'], ['POST', 'resume', 'resume'], ['POST', 'restart', 'restart'], ['POST', 'retry', 'retry'], ['POST', 'effects/2/resolve', 'resolve'],
-      ['GET', 'effects', 'effects'], ['POST', 'cancel', 'cancel'],
+      ['GET', 'effects', 'effects'], ['GET', 'events', 'events'], ['POST', 'cancel', 'cancel'],
     ] as const
     for (const [method, path, action] of routes) {
       const body = method === 'GET' ? undefined : path.endsWith('resolve') ? { decision: 'skip' } : {}

@@ -52,7 +52,7 @@ test('G28: whatever is given to a worker\'s client and its runs is taken or refu
   const { items: [effect] } = await asking.effects()
   expect(await wrongWith(methods, {
     status: [], result: [{ timeout: 5, abortSignal: new AbortController().signal }], cancel: [{ reason: 'x', undo: false }], pause: [], resume: [], restart: [{ id: 'y' }],
-    retry: [{ id: 'y' }], resolve: [effect?.seq, { decision: 'fail' }], effects: [{ after: 0, limit: 1 }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], clearSignals: ['go'], settle: ['approval', token, { value: { by: 'ada' } }], signal: ['go', 1, { id: 'y' }],
+    retry: [{ id: 'y' }], resolve: [effect?.seq, { decision: 'fail' }], effects: [{ after: 0, limit: 1 }], events: [{ after: 0, abortSignal: new AbortController().signal }], journal: [{ after: 0, limit: 1, reveal: true }], export: [], clearSignals: ['go'], settle: ['approval', token, { value: { by: 'ada' } }], signal: ['go', 1, { id: 'y' }],
   }, ['status', 'pause', 'resume', 'export'])).toEqual([])
 })
 

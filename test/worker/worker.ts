@@ -82,6 +82,18 @@ export const gated = workflow({ name: 'gated', input: z.object({ ignoresAbort: z
   }
 })
 
+/** Tells of itself, waits for the test in a step that tells of itself too, and tells more. */
+export const telling = workflow({ name: 'telling', input: z.object({ first: z.number(), second: z.number() }), services: shop }, async (ctx, { first, second }) => {
+  for (let i = 1; i <= first; i++) ctx.emit('told', { i })
+  await ctx.step('gate', async ({ services, runId, key, emit }) => {
+    services.shop.count(runId, key)
+    emit('at the gate')
+    const value = await services.shop.gate(runId)
+    emit('through', value)
+  }, { at: 'edge' })
+  for (let i = 1; i <= second; i++) ctx.emit('told', { i: first + i })
+})
+
 /** Every step waits for the test, so that the object can die between any two entries. */
 export const staircase = workflow({ name: 'staircase', input: z.object({ steps: z.number() }), services: shop }, async (ctx, { steps }) => {
   const climb = (c: typeof ctx, i: number) => c.step(`s${i}`, async ({ services, runId, key }) => {
@@ -191,7 +203,7 @@ export const approving = workflow({ name: 'approving', input: z.any(), deferreds
 export const listening = workflow({ name: 'listening', input: z.any(), signals: { go: z.any(), word: z.object({ text: z.string() }) } },
   async (ctx) => [await ctx.signal('go'), await ctx.signal('go', { timeout: '1 hour' })])
 
-export const workflows = [listening, approving, add, echo, brief, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, calling, fatal, hostWorkload] as const
+export const workflows = [listening, approving, add, echo, brief, sleepy, gated, staircase, failing, buggy, strict, chains, many, paying, flaky, telling, calling, fatal, hostWorkload] as const
 
 function makeShop(): { shop: Shop } {
   if (world.servicesError !== undefined) throw world.servicesError
@@ -224,7 +236,8 @@ export const well = edge({
   bodyBytes: BODY_BYTES,
   // A sleep of more than this parks the run, so that tests need not wait for seconds.
   // And a sweep of a few rows is one of several commits.
-  limits: { stayAwakeMs: 50, startByMs: 300, sweepRows: 20 },
+  // And the oldest of a few events is soon not kept any more.
+  limits: { stayAwakeMs: 50, startByMs: 300, sweepRows: 20, events: 20 },
 })
 /** The same runs, reached with smaller limits. */
 export const small = edge({ workflows, services: () => makeShop(), authorize: allowAll, limits: { blobBytes: 100_000 } })

@@ -1,6 +1,7 @@
 // What must hold whatever fails: the guarantees, each as a check on what was committed, called and done outside.
 
 import type { Call } from '../../context.ts'
+import type { RunEvent } from '../../client.ts'
 import { decode } from '../../codec.ts'
 import type { Decided } from '../../engine/ambiguity.ts'
 import type { IntentPayload } from '../../engine/effect-intent.ts'
@@ -29,6 +30,10 @@ class History {
   readonly open = new Map<string, Intent>()
   /** By idempotency key. */
   readonly policies = new Map<string, string>()
+  /** Events so far. */
+  events = 0
+  /** What the function has told, by generation. */
+  readonly told = new Set<string>()
   /** By call: its idempotency key. */
   readonly keys = new Map<string, string>()
 }
@@ -170,6 +175,18 @@ export class Checks {
     return history
   }
 
+  #event(history: History, { generation, payload, seq }: Entry): void {
+    const { number, data, key } = decode(payload) as Omit<RunEvent, 'at'>
+    if (number !== ++history.events) this.fail(`G18: entry ${seq} is event ${number}, and ${history.events - 1} came before it`)
+    if (key !== undefined) {
+      if (history.outcomes.has(`${generation} ${key}`)) this.fail(`G18: event ${number} of ${key} comes behind its outcome`)
+      return
+    }
+    const what = `${generation} ${String(data)}`
+    if (history.told.has(what)) this.fail(`G18: event ${number} was told before in generation ${generation}`)
+    history.told.add(what)
+  }
+
   #add(history: History, entry: Entry): void {
     history.entries.push(entry)
     const { kind, key, generation, seq } = entry
@@ -178,6 +195,7 @@ export class Checks {
       for (const [id, open] of history.open) if (open.seq === intent) history.open.delete(id)
       return
     }
+    if (kind === 'event_emitted') return this.#event(history, entry)
     if (key === undefined) return
     const call = `${generation} ${key}`
     switch (kind) {

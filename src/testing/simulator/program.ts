@@ -12,7 +12,7 @@ const effectKinds = ['idempotent', 'cost', 'money', 'destructive', 'security', '
 const policies = ['fail', 'rerun', 'skip', 'probe', 'ask'] as const
 
 export type Op =
-  | { readonly op: 'step'; readonly item: string; readonly fails: number; readonly retries: number; readonly ms: number; readonly isRemote: boolean; readonly hasUndo: boolean; readonly counts: boolean }
+  | { readonly op: 'step'; readonly item: string; readonly fails: number; readonly retries: number; readonly ms: number; readonly isRemote: boolean; readonly hasUndo: boolean; readonly counts: boolean; readonly tells: boolean }
   | {
       readonly op: 'effect'; readonly item: string; readonly kind: (typeof effectKinds)[number]; readonly policy: (typeof policies)[number]
       readonly refuse: number; readonly retries: number; readonly slowMs: number; readonly hasUndo: boolean; readonly undoFails: number
@@ -24,6 +24,7 @@ export type Op =
   | { readonly op: 'signal'; readonly timeoutMs: number | undefined }
   | { readonly op: 'draw' }
   | { readonly op: 'links'; readonly links: number }
+  | { readonly op: 'tell'; readonly item: string }
   | { readonly op: 'patch'; readonly item: string }
   | { readonly op: 'group'; readonly how: 'all' | 'race' | 'settled' | 'map' | 'scope' | 'native'; readonly parts: readonly (readonly Op[])[] }
 
@@ -85,6 +86,9 @@ async function one(ctx: Ctx, op: Op, by: Interpreter): Promise<unknown> {
     case 'links':
       for (let i = 0; i < op.links; i++) await undefined
       return null
+    case 'tell':
+      ctx.emit('told', op.item)
+      return null
     case 'patch':
       if (by.version === 1 || !ctx.patched('two')) return null
       return ctx.step(`new ${op.item}`, (call) => {
@@ -119,9 +123,11 @@ function step(ctx: Ctx, op: Extract<Op, { op: 'step' }>): Promise<unknown> {
   return ctx.step(`step ${op.item}`, async (call) => {
     const services = servicesOf(call)
     services.executed(call, 'step')
+    if (op.tells) call.emit('step told', op.item)
     if (op.ms > 0) await services.wait(op.ms)
     if (call.attempt <= op.fails) throw new Error('busy')
     if (op.counts) call.state.set('count', ((await call.state.get<number>('count')) ?? 0) + 1)
+    if (op.tells) call.emit('step told', op.item)
     if (!op.isRemote) return op.item
     return (await services.ask({ key: call.idempotencyKey, act: 'do', item: op.item }) as Receipt).item
   }, {
@@ -187,7 +193,7 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
   const item = (): string => `i${items++}`
   const stepOp = (more: Partial<Extract<Op, { op: 'step' }>> = {}): Op => ({
     op: 'step', item: item(), fails: dice.chance(0.2) ? dice.below(3) : 0, retries: dice.below(3), ms: dice.chance(0.3) ? dice.between(1, 3000) : 0,
-    isRemote: dice.chance(0.5), hasUndo: dice.chance(0.15), counts: false, ...more,
+    isRemote: dice.chance(0.5), hasUndo: dice.chance(0.15), counts: false, tells: dice.chance(0.15), ...more,
   })
   const effectOp = (more: Partial<Extract<Op, { op: 'effect' }>> = {}): Op => {
     const effectKind = dice.pick(effectKinds)
@@ -200,7 +206,7 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
   }
   const signalOp = (): Op => ({ op: 'signal', timeoutMs: dice.pick([undefined, 1000, 60_000, 86_400_000]) })
   const leaf = (): Op => {
-    switch (dice.below(13)) {
+    switch (dice.below(14)) {
       case 0: case 1: case 2: return stepOp()
       case 3: case 4: case 5: return effectOp()
       case 6: return { op: 'once', item: dice.pick(['shared', item()]) }
@@ -209,6 +215,7 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
       case 9: return { op: 'links', links: dice.below(60) }
       case 10: return { op: dice.pick(['has', 'record'] as const), item: 'shared' }
       case 11: return signalOp()
+      case 12: return { op: 'tell', item: item() }
       default: return stepOp({ fails: dice.between(1, 3), retries: 3 })
     }
   }
@@ -233,6 +240,7 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
     case 'effect_noted': ops.push({ op: 'record', item: 'noted' }); break
     case 'patch_applied': ops.push({ op: 'patch', item: item() }); break
     case 'signal_received': ops.push(signalOp(), { op: 'signal', timeoutMs: undefined }); break
+    case 'event_emitted': ops.push({ op: 'tell', item: item() }, stepOp({ tells: true }), { op: 'tell', item: item() }); break
     case 'undo_started': case 'undo_intended': case 'undo_completed': ops.push(effectOp({ hasUndo: true })); break
     case 'undo_attempt_failed': ops.push(effectOp({ hasUndo: true, undoFails: 1, retries: 2, refuse: 0, slowMs: 0 })); break
     case 'effect_intended': case 'effect_not_called': case 'effect_completed': ops.push(effectOp()); break
@@ -268,7 +276,7 @@ function misfitOf(op: Op, value: unknown): string | undefined {
     case 'once': return field('item') === op.item || typeof field('caught') === 'string' ? undefined : wrong
     case 'has': return typeof value === 'boolean' ? undefined : wrong
     case 'record': return value === 'noted' ? undefined : wrong
-    case 'sleep': case 'links': return value === null ? undefined : wrong
+    case 'sleep': case 'links': case 'tell': return value === null ? undefined : wrong
     case 'signal': return typeof field('note') === 'number' || (value === null && op.timeoutMs !== undefined) ? undefined : wrong
     case 'draw': return Array.isArray(value) && value.length === 3 ? undefined : wrong
     case 'patch': return value === null || value === `new ${op.item}` ? undefined : wrong
