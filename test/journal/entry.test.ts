@@ -180,6 +180,7 @@ describe('the encoded entry, format 1', () => {
       undo_completed: 63,
       patch_applied: 70,
       event_emitted: 75,
+      signal_received: 80,
     })
     expect(kinds.filter(isDelivered)).toEqual([
       'step_completed',
@@ -191,6 +192,7 @@ describe('the encoded entry, format 1', () => {
       'effect_failed',
       'effect_looked_up',
       'effect_noted',
+      'signal_received',
     ])
     expect(kinds.filter(isEffectNote).length).toBe(10)
     expect(kinds.filter(isTerminal)).toEqual(['run_completed', 'run_failed', 'run_cancelled'])
