@@ -8,7 +8,7 @@ import { before } from '../journal/cursor.ts'
 import { decodeEntry, type Entry, kindCodes } from '../journal/entry.ts'
 import type { Draft } from '../journal/writer.ts'
 import { type Limits, within } from '../limits.ts'
-import { maxPageRows } from '../store/batch.ts'
+import { maxPageRows, maxValueBytes } from '../store/batch.ts'
 import { inboxKey, type RowWrite, type RunStore } from '../store/store.ts'
 import type { Emitted } from './attempt.ts'
 import { checkName } from './key.ts'
@@ -25,17 +25,26 @@ export interface FreshEvent {
   readonly data: Uint8Array
 }
 
+/** Data that any store takes, with the key, type and header that go with it. */
+const MAX_DATA_BYTES = maxValueBytes - 16 * 1024
+
 const RESERVED = 'stepwell.'
 /** A type is a field of one line wherever events are sent as text. */
 const control = /[\u0000-\u001f\u007f]/
 
-/** Throws `invalid_argument`, `reserved_name`, `not_serializable`, `limit_exceeded` (`eventBytes`). */
+/** Throws `invalid_argument`, `reserved_name`, `not_serializable`, `limit_exceeded` (`eventBytes`), `payload_too_large`. */
 export function freshEvent(limits: Limits, type: string, data: unknown): FreshEvent {
   checkName(limits, type, 'emit')
   if (control.test(type)) throw new StepwellError('invalid_argument', `emit: the type ${JSON.stringify(type.slice(0, 40))} has a control character`)
   if (type.startsWith(RESERVED)) throw new StepwellError('reserved_name', `emit: types that begin with "${RESERVED}" are reserved`, { details: { type } })
   const bytes = encode(data, { at: 'data' })
   within(limits, 'eventBytes', bytes.length, `event ${JSON.stringify(type)}`)
+  // Refused by the store it would be tried again and again.
+  if (bytes.length > MAX_DATA_BYTES) {
+    throw new StepwellError('payload_too_large', `event ${JSON.stringify(type)} has ${bytes.length} bytes, ${MAX_DATA_BYTES} are allowed`, {
+      details: { limit: 'maxValueBytes', measured: bytes.length, allowed: MAX_DATA_BYTES },
+    })
+  }
   return { type, data: bytes }
 }
 

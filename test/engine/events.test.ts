@@ -127,6 +127,17 @@ describe('G18: what is emitted', () => {
     expect(words(await of(process.world))).toEqual(['1 good', '2 fine'])
   })
 
+  test('G25: data that no store would take is refused at the call, whatever the limit says', async () => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      ctx.emit('fits', 'x'.repeat(1_880_000))
+      return (await errorOf(() => ctx.emit('does not', 'x'.repeat(1_890_000)))).code
+    })
+    const process = open(w, { limits: { eventBytes: 10_000_000 } })
+    expect(await process.run(w)).toMatchObject({ status: 'completed' })
+    expect((await process.runs.summary(ID)).output).toBe('payload_too_large')
+    expect(words(await of(process.world))).toEqual(['1 fits'])
+  })
+
   test('G18: what a function emits in the end of a long line of plain promises comes in the order of its code', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
       const chain = async (label: string, links: number): Promise<void> => {

@@ -111,3 +111,20 @@ await browser({ workflows, services: {} })
 const far = remote<typeof workflows>({ url: '' })
 const out3: number = await (await far.start('tree', { d: 1 })).result()
 void [out, out2, out3]
+
+export const telling = workflow({ name: 'telling', input: z.number() }, async (ctx, n) => {
+  ctx.emit('begun', { n })
+  await ctx.step('s', ({ emit }) => emit('in the step'))
+  // @ts-expect-error a type is text
+  ctx.emit(n)
+})
+
+export async function follow(): Promise<number> {
+  const client = remote<{ telling: typeof telling }>({ url: '/' })
+  let last = 0
+  for await (const { number, type, data, key, attempt } of client.get('telling', 'id').events({ after: last })) {
+    const known: readonly [number, string, unknown, string | undefined, number | undefined] = [number, type, data, key, attempt]
+    last = known[0]
+  }
+  return last
+}
