@@ -46,10 +46,10 @@ const budgets: Readonly<Record<string, Aim>> = {
   'browser.parallel.vsBareIdb': { least: 5 },
   'browser.fiveEffects.p99Ms': { most: 200 },
   'browser.start.p99Ms': { most: 60 },
-  'size.web.gzipBytes': { most: 70_000 },
-  'size.web.totalGzipBytes': { most: 74_000 },
-  'size.worker.gzipBytes': { most: 71_000 },
-  'size.client.gzipBytes': { most: 6_400 },
+  'size.web.gzipBytes': { most: 75_000 },
+  'size.web.totalGzipBytes': { most: 79_000 },
+  'size.worker.gzipBytes': { most: 76_000 },
+  'size.client.gzipBytes': { most: 6_600 },
 }
 
 const keeps = (value: number, { least = -Infinity, most = Infinity }: Aim): boolean => value >= least && value <= most
