@@ -12,6 +12,7 @@ import { hashParts, hex } from '../hash.ts'
 import { decodeRecord, type RunRecord } from '../journal/record.ts'
 import { type Limits, within } from '../limits.ts'
 import { validate } from '../schema.ts'
+import { rowsUpTo } from '../store/batch.ts'
 import type { RunStore } from '../store/store.ts'
 import type { Pending } from './call.ts'
 import { type KeepHost, openValue, sealValue, writeKept } from './kept.ts'
@@ -71,8 +72,7 @@ export async function issueToken(host: KeepHost, deferred: unknown, over: () => 
   if (!(deferred instanceof DeferredHandle)) throw new StepwellError('invalid_argument', 'token takes what ctx.deferred() gave')
   const { store, limits } = host
   const { id, name } = deferred
-  const issued = await store.keys('token', { limit: limits.tokens })
-  within(limits, 'tokens', issued.length + 1, `run ${store.runId}: tokens`)
+  within(limits, 'tokens', await rowsUpTo(store, 'token', limits.tokens) + 1, `run ${store.runId}: tokens`)
   const token = hex(host.host.random(TOKEN_BYTES))
   const hash = tokenHash(store.runId, id, token)
   const key = keyOf(hash)

@@ -10,6 +10,7 @@ import type { Host } from '../host.ts'
 import { decodeRecord, isEnded, type RunRecord } from '../journal/record.ts'
 import { type Limits, within } from '../limits.ts'
 import { validate } from '../schema.ts'
+import { rowsUpTo } from '../store/batch.ts'
 import { bounded, type Bound } from '../store/bounded.ts'
 import type { RowWrite, RunStore } from '../store/store.ts'
 import { checkName } from './key.ts'
@@ -124,8 +125,7 @@ export async function send({ store, host, limits, principal, bound }: Sender, me
       value = { of: await message.value() }
       continue
     }
-    const waiting = await store.keys('signal', { limit: limits.signals })
-    within(limits, 'signals', waiting.length + 1, `run ${store.runId}: signals that nobody has taken`)
+    within(limits, 'signals', await rowsUpTo(store, 'signal', limits.signals) + 1, `run ${store.runId}: signals that nobody has taken`)
     const at = host.now()
     const number = row.inbox + 1
     const sent: Sent = {

@@ -2,7 +2,7 @@
 
 import { StepwellError } from '../errors.ts'
 import { needed, shown } from '../given.ts'
-import type { Batch, Expect, Page, StaleReason, StoredEntry } from './store.ts'
+import type { Batch, Expect, Page, RunStore, StaleReason, StoredEntry, Table } from './store.ts'
 
 /** The largest entry, record, message or side row. A Durable Object takes 2 MB for a row, its key and overhead included;
  *  every store keeps to it, so that a run that began in a browser fits at the edge. Larger values are blobs (src/blob.ts). */
@@ -147,6 +147,18 @@ export function numbersTaken(batch: Pick<Batch, 'expect' | 'post'>): number {
   const { expect, post } = needed(batch, 'a batch')
   needed(expect, 'expect of a batch')
   return expect.kind === 'next' ? 1 : post?.length ?? 0
+}
+
+/** How many rows a table has, counted no further than `most`: for a limit, which may be more than one page. */
+export async function rowsUpTo(store: Pick<RunStore, 'keys'>, table: Table, most: number): Promise<number> {
+  for (let count = 0, after = ''; ;) {
+    const limit = Math.min(Math.ceil(most) - count, maxPageRows)
+    if (limit < 1) return count
+    const page = await store.keys(table, { after, limit })
+    count += page.length
+    after = page.at(-1) ?? ''
+    if (page.length < limit) return count
+  }
 }
 
 /** The limit of a read. Throws `invalid_argument`, or `limit_exceeded` above `maxPageRows`: a short page must mean the end. */

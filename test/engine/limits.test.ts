@@ -560,7 +560,12 @@ const tests: Readonly<Record<keyof Limits, { readonly value: number; readonly ch
         details: { limit: 'signals', measured: 3, allowed: 2 },
       })
       expect(await process.runs.signal(ID, { name: 'go', payload: 'b', id: 'b' })).toEqual({ seq: 2, duplicate: true })
-      expect(process.world.row().inbox).toBe(2)
+      // More than a page of rows, and no whole number: a limit all the same.
+      for (const signals of [20_000, 2.5]) {
+        const many = process.world.boot(w, { limits: { signals } })
+        expect((await many.runs.signal(ID, { name: 'go', payload: signals, id: `${signals}` }).catch((error: { code: string }) => error.code))).toEqual(signals === 2.5 ? 'limit_exceeded' : { seq: 3, duplicate: false })
+      }
+      expect(process.world.row().inbox).toBe(3)
     },
   },
 }

@@ -301,3 +301,23 @@ await exploreCrashes(banking, 5, { services: { clock: whole.clock } })
 // @ts-expect-error the input of this workflow
 await exploreCrashes(banking, 'five')
 void [made, twice]
+
+export const asking = workflow({ name: 'asking', input: z.string(), signals: { go: z.string() }, deferreds: { answer: z.object({ rating: z.string().transform(Number) }) } }, async (ctx) => {
+  const answer = ctx.deferred('answer')
+  const rating: number = (await answer.value()).rating
+  const late = await answer.value({ timeout: '1 day' })
+  // @ts-expect-error perhaps nobody has answered
+  late.rating.toFixed()
+  // @ts-expect-error no such deferred
+  ctx.deferred('go')
+  // @ts-expect-error a token is of a deferred
+  await ctx.step('mail', ({ token }) => token('answer'))
+  await ctx.step('mail', ({ token }): Promise<string> => token(answer))
+  await ctx.all({ a: async (inner) => { (await inner.deferred('answer').value()).rating satisfies number } })
+  for await (const word of ctx.signals('go', { timeout: '1 hour' })) word satisfies string
+  // @ts-expect-error no such signal
+  ctx.signals('answer')
+  return rating
+})
+// @ts-expect-error deferreds have schemas
+workflow({ name: 'w', input: z.string(), deferreds: { answer: 'string' } }, () => 1)
