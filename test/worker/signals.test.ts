@@ -94,6 +94,10 @@ test('G20: POST deferreds settles it with the token, once; a wrong one is refuse
   const wrong = `${token.slice(1)}${token[0]}`
   const path = `${run.id}/deferreds/approval`
   expect(await post(path, { token: wrong, value: { by: 5 } })).toMatchObject({ status: 400, body: { code: 'invalid_token' } })
+  // One in a branch has its path in its id, whether the sender has escaped it or not.
+  for (const id of ['all%2Fa%2Fapproval', 'all/a/approval']) {
+    expect(await post(`${run.id}/deferreds/${id}`, { token, value: { by: 'ada' } })).toMatchObject({ status: 400, body: { code: 'invalid_token', detail: expect.stringContaining('"all/a/approval"') } })
+  }
   expect(await post(path, { value: { by: 'ada' } })).toMatchObject({ status: 400, body: { code: 'invalid_argument' } })
   expect(await post(path, { token, value: { by: 'ada' }, error: 'x' })).toMatchObject({ status: 400, body: { code: 'invalid_argument' } })
   expect(await post(path, { token, value: { by: 5 } })).toMatchObject({ status: 422, body: { code: 'input_invalid' } })
