@@ -1,4 +1,4 @@
-// The example's edge: both workflows on Durable Objects, the HTTP API, and a route of one's own beside it. The page is files
+// The example's edge: the workflows on Durable Objects, the HTTP API, and a route of one's own beside it. The page is files
 // (wrangler.toml), which the platform serves before it asks this worker.
 
 import { Hono } from 'hono'

@@ -1,4 +1,4 @@
-// A person decides: about an effect that was begun and of which no answer came, so that nobody but its other side knows whether it
+// A person decides: about an approval that a run waits for; about an effect that was begun and of which no answer came, so that nobody but its other side knows whether it
 // happened; or about an undo that failed, behind which all others wait; or about one that no code can reach.
 
 import type { Resolution, RunSummary } from 'stepwell'
@@ -8,27 +8,52 @@ import { labelOf, undoLabelOf } from './labels.ts'
 
 /** What a run waits for somebody to decide. */
 export interface Ask {
-  readonly seq: number
   /** Another one is another question, also about the same entry: an undo that was tried again, and failed again. */
   readonly id: string
   /** What is known, with a button for each decision. `decide` rejects with what went wrong. */
   readonly view: (decide: Decide) => HTMLElement
 }
 
-type Decide = (seq: number, resolution: Resolution) => Promise<void>
+/** About an effect or an undo, or about what the run waits for a signal to say. */
+type Answer = { readonly seq: number; readonly resolution: Resolution } | Decided
+type Decide = (answer: Answer) => Promise<void>
 
-export function asksOf({ status, blocked, counts }: RunSummary): readonly Ask[] {
+/** The signal of an approval, and its id: sent twice, it is one. */
+export interface Decided {
+  readonly id: string
+  readonly decision: { readonly approved: boolean; readonly by: string; readonly why?: string }
+}
+
+export function asksOf({ status, blocked, counts, waitingFor, id }: RunSummary): readonly Ask[] {
+  if (status === 'waiting') {
+    return waitingFor.filter(({ kind }) => kind === 'signal').map(({ key }) => ({ id: `${id} ${key}`, view: (decide) => approvalView(`${id} ${key}`, decide) }))
+  }
   if (status !== 'blocked' || blocked === undefined) return []
   if (blocked.code === 'ambiguous_effect') {
     const { effects = [] } = (blocked.details ?? {}) as { readonly effects?: readonly Ambiguous[] }
-    return effects.map((one) => ({ seq: one.seq, id: String(one.seq), view: (decide) => ambiguousView(one, decide) }))
+    return effects.map((one) => ({ id: String(one.seq), view: (decide) => ambiguousView(one, decide) }))
   }
   if (blocked.code === 'undo_unreachable') {
     const { effects = [] } = (blocked.details ?? {}) as { readonly effects?: readonly Unreachable[] }
-    return effects.map((one) => ({ seq: one.seq, id: String(one.seq), view: (decide) => unreachableView(one, decide) }))
+    return effects.map((one) => ({ id: String(one.seq), view: (decide) => unreachableView(one, decide) }))
   }
   const failed = blocked.code === 'undo_failed' ? blocked.details as unknown as FailedUndo | undefined : undefined
-  return failed === undefined ? [] : [{ seq: failed.seq, id: `${failed.seq} ${counts.entries}`, view: (decide) => undoView(failed, decide) }]
+  return failed === undefined ? [] : [{ id: `${failed.seq} ${counts.entries}`, view: (decide) => undoView(failed, decide) }]
+}
+
+function approvalView(id: string, decide: Decide): HTMLElement {
+  const name = h('input', { type: 'text', id: freshId('by'), value: 'Ada', maxlength: 100, autocomplete: 'name' })
+  const why = h('input', { type: 'text', id: freshId('why'), maxlength: 500, autocomplete: 'off' })
+  const decided = (approved: boolean): Answer => ({ id, decision: { approved, by: name.value, ...(why.value.trim() === '' ? undefined : { why: why.value }) } })
+  return view({
+    decide,
+    title: 'Is this approved?',
+    text: 'The run waits for you, and costs nothing meanwhile. You may answer from another tab, or over the API.',
+    facts: [],
+    field: h('div', { class: 'pair' },
+      h('div', { class: 'field' }, h('label', { for: name.id }, 'Your name'), name), h('div', { class: 'field' }, h('label', { for: why.id }, 'Why (may stay empty)'), why)),
+    choices: [['Approve', 'The letters say so.', () => decided(true)], ['Reject', 'The same, the other way.', () => decided(false)]],
+  })
 }
 
 /** What is known of an effect, as `blocked.details.effects` has it. */
@@ -117,13 +142,14 @@ function undoView({ seq, key, attempts, why, undone, left }: FailedUndo, decide:
 }
 
 interface Shown {
-  readonly seq: number
+  /** Of what is decided about, where that is an entry. */
+  readonly seq?: number
   readonly decide: Decide
   readonly title: string
   readonly text: string
   readonly facts: readonly (readonly [name: string, value: string])[]
   readonly field?: HTMLElement
-  readonly choices: readonly (readonly [text: string, hint: string, make: () => Resolution])[]
+  readonly choices: readonly (readonly [text: string, hint: string, make: () => Resolution | Answer])[]
 }
 
 function view({ seq, decide, title, text, facts, field, choices }: Shown): HTMLElement {
@@ -140,7 +166,8 @@ function view({ seq, decide, title, text, facts, field, choices }: Shown): HTMLE
       for (const each of buttons) each.button.disabled = true
       problem.hidden = true
       try {
-        await decide(seq, make())
+        const made = make()
+        await decide('id' in made || seq === undefined ? made as Answer : { seq, resolution: made as Resolution })
         return
       } catch (error) {
         fail(error instanceof SyntaxError ? 'What it gave is not JSON. Text is written in quotes: "ch_1".' : error instanceof Error ? error.message : String(error))

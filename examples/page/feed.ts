@@ -2,13 +2,15 @@
 // and every now and then by itself. The page never guesses: what it shows was read from the run.
 
 import { type BlobRef, type Client, type EntryView, isStepwellError, type RunSummary } from 'stepwell'
+import type { approval } from '../approval/approval.ts'
 import type { digest } from '../digest/digest.ts'
 import type { order } from '../order/order.ts'
 import type { RunRef, Workflow } from './keep.ts'
 import type { Control } from './run-card.ts'
 import { type Seen, seenKey } from './timeline.ts'
 
-export type Flow = typeof order | typeof digest
+export type Flow = typeof order | typeof digest | typeof approval
+export type ApprovalRequest = NonNullable<(typeof approval)['types']>['input']
 export type OrderRequest = NonNullable<(typeof order)['types']>['input']
 
 export interface RunState extends RunRef {
@@ -97,6 +99,11 @@ export class Feed {
     return this.#adopt({ id: run.id, workflow: 'digest' }, run.created !== false)
   }
 
+  async startApproval(request: ApprovalRequest): Promise<{ id: string; created: boolean }> {
+    const run = await this.source.client.start('approval', request)
+    return this.#adopt({ id: run.id, workflow: 'approval' }, run.created !== false)
+  }
+
   async cancel(id: string): Promise<void> {
     const run = this.runs.get(id)
     if (run === undefined) return
@@ -108,7 +115,8 @@ export class Feed {
     const known = this.runs.get(id)
     if (known === undefined) return
     const run = this.source.client.get(known.workflow, id)
-    if (typeof what === 'object') await run.resolve(what.seq, what.resolution)
+    if (typeof what === 'object' && 'decision' in what) await this.source.client.get('approval', id).signal('decide', what.decision, { id: what.id })
+    else if (typeof what === 'object') await run.resolve(what.seq, what.resolution)
     else await run[what]()
     await this.refresh(id)
   }

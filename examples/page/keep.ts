@@ -1,6 +1,6 @@
 // What this page itself remembers over a reload: little things beside the runs, which are in the database or at the edge.
 
-export type Workflow = 'order' | 'digest'
+export type Workflow = 'order' | 'digest' | 'approval'
 
 export interface RunRef {
   readonly id: string
@@ -54,5 +54,5 @@ export class Kept<T> {
 
 export function isRunRef(x: unknown): x is RunRef {
   const { id, workflow } = (x ?? {}) as Partial<RunRef>
-  return typeof id === 'string' && (workflow === 'order' || workflow === 'digest')
+  return typeof id === 'string' && (workflow === 'order' || workflow === 'digest' || workflow === 'approval')
 }

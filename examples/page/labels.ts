@@ -1,8 +1,8 @@
-// The steps of the two workflows, in words.
+// The steps of the workflows, in words.
 
 export const labels: Readonly<Record<string, string>> = {
   price: 'Work out the price', reserve: 'Reserve the items', charge: 'Charge the card', 'ctx.sleep': 'Wait before shipping',
-  ship: 'Ship', 'undo of reserve': 'Give the reservation back', 'undo of charge': 'Refund the charge', total: 'Digest of all files',
+  ship: 'Ship', 'undo of reserve': 'Give the reservation back', 'undo of charge': 'Refund the charge', total: 'Digest of all files', 'signal:decide': 'Wait for a decision', letters: 'Write the letters',
 }
 /** A key's last part in words. */
 export function labelOf(key: string): string {

@@ -1,6 +1,7 @@
 // One side of the page: what can be started there, and the runs that are there.
 
 import type { Trouble } from '../order/shop-mock.ts'
+import { approvalForm } from './approval-form.ts'
 import { digestForm } from './digest-form.ts'
 import { freshId, h, setChildren } from './dom.ts'
 import { Feed, type OrderRequest, type RunState, type Source } from './feed.ts'
@@ -17,7 +18,7 @@ export interface PanelOptions {
   readonly setTrouble?: (orderId: string, trouble: Trouble) => void
 }
 
-const workflows = [['order', 'Order'], ['digest', 'Digest of files']] as const
+const workflows = [['order', 'Order'], ['digest', 'Digest of files'], ['approval', 'Approval']] as const
 
 export class Panel {
   readonly element: HTMLElement
@@ -46,6 +47,7 @@ export class Panel {
         verb: source.where === 'edge' ? 'Uploading' : 'Storing',
         start: (files, chunkBytes, progress) => this.#start('The digest', () => this.feed.startDigest(files, chunkBytes, progress)),
       }),
+      approval: approvalForm({ start: (request) => this.#start('The approval', () => this.feed.startApproval(request)) }),
     }
     const title = freshId('runs')
     this.element = h('div', { class: 'panel' },
@@ -103,8 +105,8 @@ export class Panel {
   }
 }
 
-/** Two forms, one shown. */
-function chooser(forms: Record<'order' | 'digest', HTMLElement>): HTMLElement {
+/** A form for each workflow, one shown. */
+function chooser(forms: Record<(typeof workflows)[number][0], HTMLElement>): HTMLElement {
   const name = freshId('workflow')
   const choices = workflows.map(([workflow, text], i) => {
     const radio = h('input', { type: 'radio', name, id: freshId('choice'), value: workflow, checked: i === 0 })
@@ -113,7 +115,7 @@ function chooser(forms: Record<'order' | 'digest', HTMLElement>): HTMLElement {
     })
     return h('span', {}, radio, h('label', { for: radio.id }, text))
   })
-  forms.digest.hidden = true
+  for (const [each] of workflows.slice(1)) forms[each].hidden = true
   return h('div', {}, h('h2', { class: 'unseen' }, 'Start a run'),
-    h('div', { class: 'segments', role: 'radiogroup', 'aria-label': 'What to start' }, ...choices), forms.order, forms.digest)
+    h('div', { class: 'segments', role: 'radiogroup', 'aria-label': 'What to start' }, ...choices), ...workflows.map(([each]) => forms[each]))
 }

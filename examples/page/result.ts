@@ -1,4 +1,4 @@
-// What a run gave: the receipt of an order, the digests of files.
+// What a run gave: the receipt of an order, the digests of files, a decision and its letters.
 
 import type { RunSummary } from 'stepwell'
 import { MOCK } from '../order/shop-mock.ts'
@@ -19,7 +19,17 @@ interface DigestResult {
   readonly digest: string
 }
 
+interface ApprovalResult {
+  readonly outcome: 'approved' | 'rejected' | 'expired'
+  readonly by?: string
+  readonly why?: string
+  readonly letters: readonly { readonly to: string; readonly id: string }[]
+}
+
+const outcomes = { approved: 'Approved', rejected: 'Rejected', expired: 'Nobody decided in time' } as const
+
 export function result(workflow: string, summary: RunSummary): HTMLElement {
+  if (workflow === 'approval') return decision(summary.output as ApprovalResult)
   return workflow === 'digest' ? digests(summary.output as DigestResult) : receipt(summary)
 }
 
@@ -41,6 +51,13 @@ function receipt(summary: RunSummary): HTMLElement {
     h('dl', { class: 'facts' },
       ...fact('Order', output.orderId), ...fact('Sent to', facts?.email ?? ''), ...fact('Reservation', output.reservationId),
       ...fact(isMock ? 'Charge (mock)' : 'Charge', output.chargeId), ...fact('Shipment', output.shipmentId)))
+}
+
+function decision({ outcome, by, why, letters }: ApprovalResult): HTMLElement {
+  return h('section', { class: 'result decision', 'aria-label': 'Decision' },
+    h('div', { class: 'result-head' }, h('h4', {}, outcomes[outcome])),
+    h('dl', { class: 'facts' },
+      ...(by === undefined ? [] : fact('By', by)), ...(why === undefined ? [] : fact('Because', why)), ...letters.flatMap(({ to, id }) => fact(`Letter to ${to}`, id))))
 }
 
 function fact(name: string, value: string): HTMLElement[] {

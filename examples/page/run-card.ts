@@ -1,14 +1,14 @@
 // One run on the page: a line that says how it is, and, when opened, its timeline, its result, and what can be done.
 
 import type { Resolution, RunSummary } from 'stepwell'
-import { asksOf } from './ask.ts'
+import { asksOf, type Decided } from './ask.ts'
 import { freshId, h, setChildren, setText } from './dom.ts'
 import { explain } from './explain.ts'
 import type { RunState } from './feed.ts'
 import { count, countdown, moment, money, size, span } from './format.ts'
 import { labelOf } from './labels.ts'
 import { result } from './result.ts'
-import { digestFacts, type Line, orderFacts, story } from './story.ts'
+import { approvalFacts, digestFacts, type Line, orderFacts, story } from './story.ts'
 import { timeline } from './timeline.ts'
 
 export interface CardActions {
@@ -20,7 +20,7 @@ export interface CardActions {
 }
 
 /** What a person can do with a run besides a cancel. */
-export type Control = 'pause' | 'resume' | 'retry' | { readonly seq: number; readonly resolution: Resolution }
+export type Control = 'pause' | 'resume' | 'retry' | { readonly seq: number; readonly resolution: Resolution } | Decided
 
 type Tone = 'quiet' | 'live' | 'good' | 'bad' | 'warn'
 
@@ -38,6 +38,7 @@ export function statusText(status: RunSummary['status']): string {
 export function titleOf({ workflow, id, summary }: RunState): string {
   const order = workflow === 'order' ? orderFacts(summary) : undefined
   if (order !== undefined) return `Order ${order.orderId}`
+  if (workflow === 'approval') return approvalFacts(summary)?.what ?? 'Approval'
   const digest = workflow === 'digest' ? digestFacts(summary) : undefined
   if (digest === undefined) return workflow === 'order' ? `Order ${id}` : 'Digest'
   const [first] = digest.files
@@ -50,6 +51,8 @@ function factsOf({ workflow, summary }: RunState): string {
     const pieces = order.items.reduce((sum, { quantity }) => sum + quantity, 0)
     return `${count(pieces, 'item')}, ${money(order.items.reduce((sum, { quantity, unitPriceCents }) => sum + quantity * unitPriceCents, 0))}`
   }
+  const approval = workflow === 'approval' ? approvalFacts(summary) : undefined
+  if (approval !== undefined) return money(approval.cents)
   const digest = workflow === 'digest' ? digestFacts(summary) : undefined
   return digest === undefined ? '' : size(digest.files.reduce((sum, { blob }) => sum + blob.size, 0))
 }
@@ -171,7 +174,7 @@ export class RunCard {
   /** One for each thing that somebody has to decide; what was typed stays while it is asked. */
   #updateAsks(summary: RunSummary | undefined): void {
     const asks = summary === undefined ? [] : asksOf(summary)
-    this.#asks = new Map(asks.map(({ id, view }) => [id, this.#asks.get(id) ?? view((seq, resolution) => this.#actions.control(this.id, { seq, resolution }))]))
+    this.#asks = new Map(asks.map(({ id, view }) => [id, this.#asks.get(id) ?? view((what) => this.#actions.control(this.id, what))]))
     setChildren(this.#ask, [...this.#asks.values()])
   }
 
@@ -217,6 +220,7 @@ function nowText(summary: RunSummary | undefined, problem: unknown, now: number)
   const [next] = waits
   if (summary.status === 'blocked') return asksOf(summary).length > 0 ? 'Waits for your decision' : 'Needs somebody’s help'
   if (summary.status === 'paused') return 'Paused: nothing goes on until it is resumed'
+  if (summary.waitingFor.some(({ kind }) => kind === 'signal') && next !== undefined && next.dueAt > now) return `Waits for your decision, for ${countdown(next.dueAt - now)}`
   const [step, ...others] = summary.steps ?? []
   if (step !== undefined) return others.length === 0 ? `${labelOf(step.key)}…` : `${count(others.length + 1, 'step')} under way`
   if (next !== undefined && next.dueAt > now) return `${next.kind === 'retry' ? 'Tries again' : 'Goes on'} in ${countdown(next.dueAt - now)}`

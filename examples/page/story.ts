@@ -1,4 +1,4 @@
-// What a timeline shows for the two workflows of this page: words for their steps, the steps that are still to come, and one
+// What a timeline shows for the workflows of this page: words for their steps, the steps that are still to come, and one
 // line for all the chunks of a file. Pure.
 
 import type { BlobRef, RunSummary } from 'stepwell'
@@ -50,14 +50,25 @@ export function digestFacts(summary: RunSummary | undefined): DigestFacts | unde
   return input === undefined ? undefined : { ...input, chunkBytes: input.chunkBytes ?? 1024 * 1024 }
 }
 
+export interface ApprovalFacts {
+  readonly what: string
+  readonly cents: number
+}
+
+export function approvalFacts(summary: RunSummary | undefined): ApprovalFacts | undefined {
+  return summary?.input as ApprovalFacts | undefined
+}
+
+const approvalSteps = ['signal:decide', 'letters'] as const
 const orderSteps = ['price', 'reserve', 'charge', 'ctx.sleep', 'ship'] as const
 const isOver = (summary: RunSummary | undefined): boolean => summary?.endedAt !== undefined
 
 export function story(workflow: string, { rows, notes }: Timeline, summary: RunSummary | undefined): Line[] {
   let lines = workflow === 'digest' ? digestLines(rows, summary) : rows.map(lineOf)
-  if (workflow === 'order') {
+  if (workflow !== 'digest') {
     const isOnItsWay = !isOver(summary) && summary?.status !== 'blocked' && notes.length === 0 && !rows.some(({ state }) => state === 'failed')
-    const steps = orderSteps.flatMap((key) => lines.find(({ id }) => id === key) ?? (isOnItsWay ? planned(key, labels[key] ?? key) : []))
+    const known: readonly string[] = workflow === 'order' ? orderSteps : approvalSteps
+    const steps = known.flatMap((key) => lines.find(({ id }) => id === key) ?? (isOnItsWay ? planned(key, labels[key] ?? key) : []))
     lines = [...steps, ...lines.filter((line) => !steps.includes(line))]
   }
   // In a browser the charge is the page's own: it says so before it is made.

@@ -118,3 +118,24 @@ test("the page's edge side: an order with a real charge, an upload, a reload, a 
     await rm(folder, { recursive: true })
   }
 }, 180_000)
+
+test('G17, G18: an approval is decided after workerd was killed, and its events are there for whoever follows them over a socket', async () => {
+  const { id } = await well().start('approval', { what: 'Train to Graz', cents: 4900 })
+  const follow = async (after: string): Promise<string> =>
+    (await fetch(new URL(`/v1/runs/${id}/events`, edge.url), { headers: { accept: 'text/event-stream', 'last-event-id': after } })).text()
+  await expect.poll(async () => (await well().get('approval', id).status()).status, { timeout: 30_000 }).toBe('waiting')
+  await edge.kill()
+  edge = await scene.begin()
+  const followed = follow('1')
+  const signal = (): Promise<Response> => fetch(new URL(`/v1/runs/${id}/signals/decide`, edge.url), {
+    method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': 'mail 17' }, body: JSON.stringify({ payload: { approved: true, by: 'Ada' } }),
+  })
+  const first = await signal()
+  expect([first.status, await first.json()]).toEqual([202, { seq: 1, duplicate: false }])
+  expect(await (await signal()).json()).toEqual({ seq: 1, duplicate: true })
+  expect(await well().get('approval', id).result({ timeout: '30 seconds' })).toMatchObject({ outcome: 'approved', by: 'Ada' })
+  const seen = [...(await followed).matchAll(/^id: (\d+)\nevent: (\S+)$/gm)].map(([, number, type]) => [Number(number), type])
+  expect(seen).toEqual([[2, 'decided'], [3, 'written'], [4, 'written'], [5, 'written']])
+  expect(await followed).toMatch(/event: stepwell.end\n/)
+  expect(await follow('5')).not.toContain('event: written')
+}, 90_000)

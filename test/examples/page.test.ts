@@ -118,6 +118,30 @@ test('chosen files are hashed in chunks, and the digest is what it should be', a
   expect(complaints).toEqual([])
 }, 120_000)
 
+test('G17: an approval waits over a reload, and is decided in another tab', async () => {
+  await open()
+  await side().getByText('Approval', { exact: true }).click()
+  const ask = side().getByRole('form', { name: 'Ask for an approval' })
+  await ask.getByLabel('What for').fill('Train to Graz')
+  await ask.getByRole('button', { name: 'Ask for approval' }).click()
+  await status('Waiting')
+  await page.reload()
+  await side().locator('article').first().waitFor()
+  const other = await context.newPage()
+  await other.goto(page.url())
+  const card = other.locator('#panel-browser article').first()
+  await card.getByLabel('Your name').fill('Grace')
+  await card.getByRole('button', { name: 'Approve' }).click()
+  await status('Completed')
+  // What asks a person has opened by itself.
+  await run().locator('.decision').waitFor()
+  const decision = await run().locator('.decision').innerText()
+  expect(decision).toContain('Approved')
+  expect(decision).toContain('Grace')
+  expect(decision).toMatch(/Letter to Books\s+[0-9a-f]{12}/)
+  expect(complaints).toEqual([])
+}, 90_000)
+
 test('trouble is told and counted down; a declined card ends the order, and the reservation is given back', async () => {
   await open()
   await start('P-5', '1000', 'busy')

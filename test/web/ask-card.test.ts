@@ -133,7 +133,7 @@ test('an undo that really failed is shown, tried again on the page, and the run 
   await until(async () => (await run.status()).status === 'blocked')
   const card = new RunCard(stateOf(await run.status()), {
     setOpen: () => {}, cancel: async () => {},
-    control: async (_, what) => { if (typeof what === 'object') await run.resolve(what.seq, what.resolution) },
+    control: async (_, what) => { if (typeof what === 'object' && 'seq' in what) await run.resolve(what.seq, what.resolution) },
   })
   document.body.append(card.element)
   card.update(stateOf(await run.status()))
