@@ -33,6 +33,10 @@ export class Collector {
   /** Questions to the ledger of effects. */
   #notes: Pending[] = []
   readonly #signals: Signals
+  /** The last group was one of signals. */
+  #hasTaken = false
+  /** Signals were not looked at for the last group: nothing is parked before they are. */
+  hasSkipped = false
 
   constructor(live: Live) {
     this.#live = live
@@ -130,7 +134,11 @@ export class Collector {
         this.#unstored.splice(0, stored.length)
       })
     }
-    const answered = isOver || isHeld ? noCalls : await this.#signals.take(pass, group)
+    // In turns with everything else that waits to be committed: neither a flood of signals nor one of steps keeps the other from the function.
+    const isTurn = !this.#hasTaken || (attempts.settled.length === 0 && attempts.late.length === 0 && this.#notes.length === 0 && !effects.isBusy)
+    const answered = isOver || isHeld || !isTurn ? noCalls : await this.#signals.take(pass, group)
+    this.#hasTaken = answered.size > 0
+    this.hasSkipped = !isTurn
     if (answered.size > 0) group.after.push(() => { for (const call of answered) timed.delete(call) })
     const due = isHeld ? [] : [...timed].filter((call) => (call.due as number) <= now).sort((a, b) => (a.due as number) - (b.due as number))
     for (const call of due) {
@@ -140,7 +148,7 @@ export class Collector {
         effects.due(call)
         continue
       }
-      if (isOver || answered.has(call)) continue
+      if (isOver || answered.has(call) || (call.signal !== undefined && !isTurn)) continue
       if (call.step !== undefined) {
         timed.delete(call)
         this.#start(call, now)
@@ -151,6 +159,9 @@ export class Collector {
       addOutcome(group, { kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
       group.after.push(() => timed.delete(call))
     }
+    // This commit can be refused because of a message, and is then put together anew. What follows is not: an effect that is in a group that
+    // is not committed would be in none.
+    if (group.inbox !== undefined) return group
     // First: what is known needs no decision and no further attempt.
     while (hasRoom(group, limits)) {
       const late = attempts.late[group.late]

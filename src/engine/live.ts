@@ -115,7 +115,7 @@ export class Live {
         return pass.nextDelivery()
       }
       // What came while the lines above awaited has rung no bell: nothing may be waited for before it is looked at.
-      if (attempts.settled.length > 0 || attempts.late.length > 0 || events.isUnstored || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
+      if (attempts.settled.length > 0 || attempts.late.length > 0 || events.isUnstored || this.collector.hasSkipped || pass.isPoked || pass.foreign !== undefined || pass.isDead) continue
       if (effects.isBusy && !isHeld) continue
       // An effect that was to be settled first turned out to be settled.
       if (isOver && !effects.isOpen && !effects.isBusy) continue

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { workflow } from '../../src/index.ts'
 import { exploreCrashes } from '../../src/testing/crash-explorer.ts'
 import { testHost } from '../../src/testing/index.ts'
-import { anything, errorOf, gate, ID, open, World } from './support.ts'
+import { anything, errorOf, gate, ID, open, override, World } from './support.ts'
 
 const signals = { go: anything, word: z.object({ text: z.string().transform((text) => text.toUpperCase()) }) }
 const waiting = { kind: 'parked', wakeAt: null }
@@ -181,6 +181,54 @@ describe('a signal', () => {
     hold.open()
     expect(await drive.end).toEqual(completed)
     expect((await process.runs.summary(ID)).output).toEqual([1, 2, 3])
+  })
+
+  test.each([undefined, '1 hour'] as const)('G17, G12: a message that comes while a signal, or its timeout (%s), is committed refuses that commit, and nothing that went with it is lost', async (timeout) => {
+    let isSent = false
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.all({
+      go: (c) => (timeout === undefined ? c.signal('go') : c.signal('word', { timeout })),
+      effect: (c) => c.effect('e', () => ++calls, { kind: 'money', input: 1, onAmbiguous: 'fail' }),
+      asked: (c) => c.hasEffect('x'),
+      step: (c) => c.step('s', () => 's'),
+    }))
+    const world = new World()
+    const outside = world.boot(w)
+    const process = world.boot(w, { wrap: (store) => override(store, { commit: async (batch) => {
+      if (!isSent && batch.expect.kind === 'head' && batch.expect.inbox !== undefined && (batch.entries ?? []).length > 0) {
+        isSent = true
+        await outside.runs.signal(ID, { name: 'go', payload: 'other' })
+      }
+      return store.commit(batch)
+    } }) })
+    await process.runs.start(w, 0, { id: ID })
+    if (timeout === undefined) await outside.runs.signal(ID, { name: 'go', payload: 'first' })
+    expect(await process.runs.settle(ID)).toEqual(completed)
+    expect(isSent).toBe(true)
+    expect((await process.runs.summary(ID)).output).toEqual({ go: timeout === undefined ? 'first' : undefined, effect: 1, asked: false, step: 's' })
+  })
+
+  test('G17: a flood of signals does not keep steps from the function, nor a flood of steps a signal', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {
+      const seen: unknown[] = []
+      await ctx.all({
+        signals: async (c) => { for (let i = 0; i < 20; i++) seen.push(await c.signal('go')) },
+        steps: async (c) => { for (let i = 0; i < 20; i++) seen.push(await c.step('s', () => `s${i}`)) },
+        effects: async (c) => { for (let i = 0; i < 5; i++) seen.push(await c.effect('e', () => `e${i}`, { kind: 'idempotent' })) },
+      })
+      return seen
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    for (let i = 0; i < 20; i++) await process.runs.signal(ID, { name: 'go', payload: i })
+    expect(await process.runs.settle(ID)).toEqual(completed)
+    const seen = (await process.runs.summary(ID)).output as unknown[]
+    expect(seen.filter((each) => typeof each === 'number')).toEqual(Array.from({ length: 20 }, (_, i) => i))
+    // Of the first half, both have their share.
+    expect(seen.slice(0, 20).filter((each) => typeof each === 'number').length).toBeGreaterThanOrEqual(5)
+    expect(seen.slice(0, 20).filter((each) => typeof each === 'string').length).toBeGreaterThanOrEqual(5)
+    expect(seen.findLast((each) => String(each).startsWith('e'))).toBe('e4')
+    expect(seen.indexOf('e4')).toBeLessThan(42)
   })
 
   test('G17: one that nobody waits for costs a look and no entry, and never blocks the run (G29)', async () => {

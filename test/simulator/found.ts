@@ -21,4 +21,6 @@ export const found: readonly (readonly [seed: number, what: string])[] = [
   [5121496, 'a probe that answered and whose answer could not be written answered once more in the next drive: an effect had two outcomes'],
   [16629, 'a step that ended while its run was paused ran once more when it was resumed'],
   [1007138, 'a tab that could not store what a step had emitted, and drove again when another had completed the step, stored it behind the outcome'],
+  [10011675, 'a commit that took a signal was refused because another one came, and an effect whose intent was in it was in no commit any more: it never began'],
+  [10032893, 'the same, with an effect of another branch'],
 ]
