@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { workflow } from '../../src/index.ts'
 import { exploreCrashes } from '../../src/testing/crash-explorer.ts'
 import { testHost } from '../../src/testing/index.ts'
-import { anything, errorOf, gate, ID, open, override, World } from './support.ts'
+import { anything, errorOf, gate, ID, open, override, type Process, World } from './support.ts'
 
 const signals = { go: anything, word: z.object({ text: z.string().transform((text) => text.toUpperCase()) }) }
 const waiting = { kind: 'parked', wakeAt: null }
@@ -229,6 +229,53 @@ describe('a signal', () => {
     expect(seen.slice(0, 20).filter((each) => typeof each === 'string').length).toBeGreaterThanOrEqual(5)
     expect(seen.findLast((each) => String(each).startsWith('e'))).toBe('e4')
     expect(seen.indexOf('e4')).toBeLessThan(42)
+  })
+
+  test('G17: a run is not parked for an effect that has to be waited for before it has taken all signals that are there', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.all({
+      signals: async (c) => [await c.signal('go'), await c.signal('go')],
+      effect: (c) => c.effect('e', () => new Promise<number>(() => {}), { kind: 'money', input: 1, onAmbiguous: 'skip', fallback: 0 }),
+    }))
+    const world = new World()
+    const first = world.boot(w)
+    await first.runs.start(w, 0, { id: ID })
+    await first.begin()
+    expect(world.kinds()).toEqual(['run_started', 'effect_intended all/effect/e'])
+    await first.crash()
+    const second = world.boot(w)
+    for (const payload of [1, 2]) await second.runs.signal(ID, { name: 'go', payload })
+    // Whoever comes next decides nothing about the effect before its time is over.
+    const parked = await second.runs.drive(ID)
+    expect(parked).toEqual({ kind: 'parked', wakeAt: second.now + 70_000 })
+    expect(world.kinds().slice(2)).toEqual(['signal_received all/signals/signal:go', 'signal_received all/signals/signal:go#1'])
+    expect(await second.runs.settle(ID)).toEqual(completed)
+  })
+
+  test('G17, T-067: a timeout is not told while it is the turn of others, though it is due: the signal that is there is preferred', async () => {
+    const hold = gate<string>()
+    let isDone = false
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.all({
+      go: (c) => c.signal('go'), word: (c) => c.signal('word', { timeout: '1 second' }), step: (c) => c.step('s', () => hold.promise),
+    }))
+    const process: Process = open(w, { wrap: (store) => override(store, { commit: async (batch) => {
+      const answer = await store.commit(batch)
+      // Right behind the commit that takes the first: the second is over, the other signal is there, and so is the outcome of the step.
+      if (!isDone && batch.rows?.some(({ table }) => table === 'signal') === true && batch.expect.kind === 'head') {
+        isDone = true
+        await process.runs.signal(ID, { name: 'word', payload: { text: 'in time' } })
+        process.host.advance(1000)
+        hold.open('done')
+        await process.idle()
+      }
+      return answer
+    } }) })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    await process.runs.signal(ID, { name: 'go', payload: 1 })
+    await process.idle(30)
+    expect(isDone).toBe(true)
+    expect(await drive.end).toEqual(completed)
+    expect((await process.runs.summary(ID)).output).toEqual({ go: 1, word: { text: 'IN TIME' }, step: 'done' })
   })
 
   test('G17: one that nobody waits for costs a look and no entry, and never blocks the run (G29)', async () => {
