@@ -136,7 +136,8 @@ export class Collector {
     }
     // In turns with everything else that waits to be committed: neither a flood of signals nor one of steps keeps the other from the function.
     const isTurn = !this.#hasTaken || (attempts.settled.length === 0 && attempts.late.length === 0 && this.#notes.length === 0 && !effects.isBusy)
-    const answered = isOver || isHeld || !isTurn ? noCalls : await this.#signals.take(pass, group)
+    // Without a wait where nobody waits: what settles meanwhile would be of another group.
+    const answered = isOver || isHeld || !isTurn || !this.#signals.isWaitedFor ? noCalls : await this.#signals.take(pass, group)
     this.#hasTaken = answered.size > 0
     this.hasSkipped = !isTurn
     if (answered.size > 0) group.after.push(() => { for (const call of answered) timed.delete(call) })

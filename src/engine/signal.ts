@@ -86,6 +86,10 @@ export class Signals {
     this.#state = state
   }
 
+  get isWaitedFor(): boolean {
+    return this.#waiting.length > 0
+  }
+
   wait(call: Pending): void {
     this.#waiting.push(call)
   }
