@@ -91,7 +91,7 @@ test.each([true, false])(
     const counts = await exploreCrashes(order, input, {
       outside: () => new Outside(isDeduplicating),
       services: (outside, host) => ({ shop: outside.shop(host) }),
-      maxPairs: 120,
+      maxPairs: 40,
       check: (outside, { summary }) => {
         expect(summary).toMatchObject({
           status: 'completed',
@@ -110,7 +110,7 @@ test.each([true, false])(
 
 test('order that cannot be shipped, killed at every commit: what was taken is given back', async () => {
   const counts = await exploreCrashes(order, input, {
-    maxPairs: 120,
+    maxPairs: 40,
     outside: () => {
       const outside = new Outside()
       outside.declined = true
@@ -134,7 +134,7 @@ test('order, cancelled while it waits and killed at every commit: released and r
     cancelOptions: { undo: true },
     outside: () => new Outside(),
     services: (outside, host) => ({ shop: outside.shop(host) }),
-    maxPairs: 120,
+    maxPairs: 40,
     check: (outside, { summary }) => {
       expect(summary.status).toBe('cancelled')
       // A crash in the middle of the charge may let the cancel come before it was made.

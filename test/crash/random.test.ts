@@ -97,7 +97,7 @@ function program(seed: number, size: number): Part {
   }
 }
 
-const PROGRAMS = Number(process.env['CRASH_PROGRAMS'] ?? 30)
+const PROGRAMS = Number(process.env['CRASH_PROGRAMS'] ?? 15)
 const FIRST_SEED = Number(process.env['CRASH_SEED'] ?? 1)
 
 test.each(['at once', 'later'] as const)(

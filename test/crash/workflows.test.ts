@@ -68,14 +68,14 @@ test('a sequential run: every action has one key, and is asked for at most once 
   const counts = await exploreCrashes(w, 0, {
     outside: () => new Ledger(),
     services: lend,
-    maxPairs: 120,
+    maxPairs: 40,
     check: (ledger) => {
       expect(ledger.done.size).toBe(5)
       for (const action of 'abcde') expect(ledger.keysOf(action).size).toBe(1)
     },
   })
   log('sequential', counts)
-  expect(counts).toMatchObject({ commits: 12, singles: 36, pairs: 120 })
+  expect(counts).toMatchObject({ commits: 12, singles: 36, pairs: 40 })
 }, 60_000)
 
 test('races, timers and parallel steps: the same winner, whatever crashes', async () => {
@@ -110,7 +110,7 @@ test('races, timers and parallel steps: the same winner, whatever crashes', asyn
   const counts = await exploreCrashes(w, 0, {
     outside: () => new Ledger(),
     services: lend,
-    maxPairs: 120,
+    maxPairs: 40,
   })
   log('races and timers', counts)
   expect(counts.commits).toBeGreaterThan(20)
@@ -142,7 +142,7 @@ test('retries: attempts are counted on, back-offs end when they would have', asy
   const counts = await exploreCrashes(w, 0, {
     outside: () => new Ledger(),
     services: lend,
-    maxPairs: 120,
+    maxPairs: 40,
     check: (ledger) => {
       expect(ledger.done.size).toBe(1)
     },
@@ -171,7 +171,7 @@ test('a cancel with a cleanup: it ends cancelled, and what was taken is given ba
     cancelAt: 3,
     outside: () => new Ledger(),
     services: lend,
-    maxPairs: 120,
+    maxPairs: 40,
     check: (ledger, end) => {
       expect(end.summary.status).toBe('cancelled')
       expect([...ledger.done.values()]).toEqual([1, 2, 3])
@@ -189,7 +189,7 @@ test('a cancel in the middle of a running step, with nothing to clean up', async
   })
   const counts = await exploreCrashes(w, 0, {
     cancelAt: 2,
-    maxPairs: 100,
+    maxPairs: 40,
     check: (_, { summary }) => {
       expect(summary.status).toBe('cancelled')
     },
@@ -209,7 +209,7 @@ test('a run\'s own timeout: it fails once, after its cleanup', async () => {
   const counts = await exploreCrashes(w, 0, {
     outside: () => new Ledger(),
     services: lend,
-    maxPairs: 100,
+    maxPairs: 40,
     check: (ledger, { summary }) => {
       expect([summary.status, ledger.done.size]).toEqual(['failed', 1])
     },
@@ -224,7 +224,7 @@ test('large values: input, outcome and output are blobs', async () => {
     const bytes = await ctx.step('bytes', () => new Uint8Array(70_000).fill(3))
     return { value, sum: bytes.reduce((a, b) => a + b, 0) }
   })
-  const counts = await exploreCrashes(w, 'x'.repeat(70_000), { maxPairs: 100 })
+  const counts = await exploreCrashes(w, 'x'.repeat(70_000), { maxPairs: 40 })
   log('large values', counts)
   expect(counts.commits).toBeGreaterThan(8)
 }, 120_000)
@@ -249,7 +249,7 @@ test('on a store that answers later, as IndexedDB does', async () => {
   })
   const counts = await exploreCrashes(w, 0, {
     open: (id) => answeringLater(createMemoryShelf().open(id)),
-    maxPairs: 100,
+    maxPairs: 40,
   })
   log('answering later', counts)
   expect(counts.commits).toBeGreaterThan(9)
@@ -265,7 +265,7 @@ test('where the platform gives authority and the epoch stays', async () => {
     takesEpoch: false,
     outside: () => new Ledger(),
     services: lend,
-    maxPairs: 100,
+    maxPairs: 40,
     deadMs: 40_000,
     check: (ledger) => {
       expect(ledger.done.size).toBe(4)
@@ -293,7 +293,7 @@ test('a group of 30 parallel steps whose outcomes share commits', async () => {
   const counts = await exploreCrashes(w, 0, {
     outside: () => new Ledger(),
     services: lend,
-    maxPairs: 100,
+    maxPairs: 40,
     check: (ledger) => {
       expect(ledger.done.size).toBe(30)
     },
@@ -325,7 +325,7 @@ test('plain chains that are longer than the engine\'s turns, beside steps: dropp
   const counts = await exploreCrashes(w, 0, {
     outside: () => new Ledger(),
     services: lend,
-    maxPairs: 100,
+    maxPairs: 40,
   })
   log('long chains', counts)
   expect(counts.commits).toBeGreaterThan(8)
@@ -344,7 +344,7 @@ test('code that is changed in the middle, under policy restart: the new generati
     return 'done'
   })
   const counts = await exploreCrashes(w, 0, {
-    maxPairs: 100,
+    maxPairs: 40,
     outside: () => {
       boots = 0
       return new Ledger()

@@ -679,7 +679,7 @@ describe('G18: whatever crashes', () => {
     test(`G18: numbers without a gap; the function's own exactly once and in order; those of a step at least once, before its outcome (${name})`, async () => {
       let looks = 0
       const counts = await exploreCrashes(w, 0, {
-        open: open2, services: lend, limits: { startByMs: 1000 }, maxPairs: 100, guard: false,
+        open: open2, services: lend, limits: { startByMs: 1000 }, maxPairs: 40, guard: false,
         check: (_, end: Explored) => {
           looks++
           const events = end.entries.filter(({ kind }) => kind === 'event_emitted').map(({ payload }) => eventOf(payload))
