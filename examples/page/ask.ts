@@ -52,7 +52,7 @@ function approvalView(id: string, decide: Decide): HTMLElement {
     facts: [],
     field: h('div', { class: 'pair' },
       h('div', { class: 'field' }, h('label', { for: name.id }, 'Your name'), name), h('div', { class: 'field' }, h('label', { for: why.id }, 'Why (may stay empty)'), why)),
-    choices: [['Approve', 'The letters say so.', () => decided(true)], ['Reject', 'The same, the other way.', () => decided(false)]],
+    choices: [['Approve', 'The letters say that it is.', () => decided(true)], ['Reject', 'The letters say that it is not.', () => decided(false)]],
   })
 }
 
