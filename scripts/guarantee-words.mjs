@@ -244,6 +244,8 @@ export const figures = [
   ['simulate.schedules', 'schedules simulated in one run'],
   ['simulate.faults', 'faults in them'],
   ['simulate.violations', 'of them, schedules that violated a guarantee'],
+  ['simulateSince.schedules', 'schedules simulated in one run since there are signals and events'],
+  ['simulateSince.violations', 'of them, schedules that violated a guarantee'],
   ['crashPoints.explored', 'crash schedules explored'],
   ['crashPoints.crashes', 'processes that died in them'],
   ['kills.workerd', 'kills of workerd survived'],
