@@ -4,7 +4,10 @@ import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { workflow } from '../../src/index.ts'
 import type { Call, Deferred } from '../../src/context.ts'
+import { encode } from '../../src/codec.ts'
+import { openValue, sealValue } from '../../src/engine/kept.ts'
 import { exportRun } from '../../src/journal/export.ts'
+import type { SideRow } from '../../src/store/store.ts'
 import { exploreCrashes } from '../../src/testing/crash-explorer.ts'
 import { settleDeferred } from '../../src/engine/deferred.ts'
 import { limits } from '../../src/limits.ts'
@@ -114,6 +117,41 @@ test('G20: the token is kept nowhere, and neither is half of it', async () => {
     for (const half of [0, 32]) expect(line).not.toContain((mails[0] as string).slice(half, half + 32))
   }
   expect(values).toBeGreaterThan(5)
+})
+
+test('G20: all of the hash is compared, not only the half that its row is found by', async () => {
+  const mails: string[] = []
+  const w = approving(mails)
+  const process = open(w)
+  await process.runs.start(w, 0, { id: ID })
+  await process.runs.settle(ID)
+  const [token] = mails as [string]
+  const store = process.world.shelf.open(ID)
+  const [row] = store.rows('token', { limit: 9 }) as [SideRow]
+  const kept = openValue(row.key, row.value) as { readonly hash: Uint8Array }
+  expect(kept.hash).toHaveLength(32)
+  const put = (hash: Uint8Array) => store.commit({ expect: { kind: 'exists' }, rows: [{ table: 'token', key: row.key, value: sealValue(row.key, encode({ ...kept, hash })) }] })
+  for (let at = 0; at <= kept.hash.length; at++) {
+    // One byte is another one, or the last is missing.
+    put(at === kept.hash.length ? kept.hash.slice(0, -1) : kept.hash.map((byte, i) => i === at ? byte ^ 1 : byte))
+    expect({ at, error: await errorOf(() => process.runs.settleDeferred(ID, 'approval', token, { value: { by: 'eve' } })) }).toMatchObject({ at, error: { code: 'invalid_token' } })
+  }
+  put(kept.hash)
+  expect(await process.runs.settleDeferred(ID, 'approval', token, { value: { by: 'ada' } })).toEqual({ seq: 1, duplicate: false })
+})
+
+test('G20: a token is flushed before the step gets it, and what it settles before that is acknowledged', async () => {
+  const mails: string[] = []
+  const w = approving(mails)
+  const seen: string[] = []
+  const process = open(w, { faults: { committed: ({ rows = [], durability }) => {
+    for (const { table, value } of rows) if (table === 'token' || table === 'signal') seen.push(`${table} ${value === null ? 'gone' : 'stored'} ${durability} ${mails.length}`)
+  } } })
+  await process.runs.start(w, 0, { id: ID })
+  await process.runs.settle(ID)
+  await process.runs.settleDeferred(ID, 'approval', mails[0] as string, { value: { by: 'ada' } })
+  await process.runs.settle(ID)
+  expect(seen).toEqual(['token stored strict 0', 'signal stored strict 1', 'signal gone strict 1'])
 })
 
 test('G20: an attempt that is repeated gets another token, and the earlier one stays good; the first that is used decides', async () => {

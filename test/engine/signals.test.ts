@@ -64,6 +64,57 @@ describe('a signal', () => {
     expect(await errorOf(() => dead.runs.signal(ID, { name: 'go', payload: 1 }))).toMatchObject({ code: 'store_unavailable' })
   })
 
+  test('G17: the same one from two senders is there once, whatever the first has read when the second stores it', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go'))
+    const world = new World()
+    const other = world.boot(w)
+    const counts = new Set<number>()
+    for (const when of ['before', 'after'] as const) {
+      for (let at = 1, isMore = true; isMore; at++) {
+        const id = `${when}-${at}`
+        await other.runs.start(w, 0, { id })
+        const behind = gate()
+        let looks = 0
+        const first = world.boot(w, { faults: { fault: ({ method, batch }) => {
+          if (method === 'commit' && batch?.expect.kind !== 'next') return undefined
+          return ++looks === at ? { do: 'delay', when, until: behind.promise } : undefined
+        } } })
+        await first.runs.store(id)
+        const sent = first.runs.signal(id, { name: 'go', payload: 1, id: 'the same' })
+        await first.idle()
+        const second = await other.runs.signal(id, { name: 'go', payload: 1, id: 'the same' })
+        behind.open()
+        const both = [await sent, second]
+        isMore = looks >= at
+        counts.add(looks)
+        expect({ id, both: both.map(({ seq, duplicate }) => [seq, duplicate]).sort() }).toEqual({ id, both: [[1, false], [1, true]] })
+        expect(world.shelf.open(id).keys('signal', { limit: 9 })).toHaveLength(1)
+      }
+    }
+    // The second one came before the first had looked at anything, and between its commit and the look before that.
+    expect(Math.min(...counts)).toBe(3)
+    expect(Math.max(...counts)).toBeGreaterThan(6)
+  })
+
+  test('G17: it is flushed before it is acknowledged, and so is its end, by a clear or when it is taken', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => [await ctx.signal('go', { timeout: '1 minute' }), await ctx.signal('go')])
+    const seen: string[] = []
+    const process = open(w, { faults: { committed: (batch) => {
+      const rows = (batch.rows ?? []).filter(({ table }) => table === 'signal').map(({ value }) => value === null ? 'gone' : 'stored')
+      if (rows.length > 0) seen.push(`${batch.expect.kind} ${rows.join()} ${batch.durability}`)
+    } } })
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.signal(ID, { name: 'go', payload: 1 })
+    expect(await process.runs.clearSignals(ID, 'go')).toEqual({ cleared: 1 })
+    await process.runs.signal(ID, { name: 'go', payload: 2 })
+    await process.runs.signal(ID, { name: 'go', payload: 3 })
+    expect(await process.runs.settle(ID)).toEqual(completed)
+    expect((await process.runs.summary(ID)).output).toEqual([2, 3])
+    expect(seen).toEqual([
+      'next stored strict', 'next gone strict', 'next stored strict', 'next stored strict', 'head gone strict', 'head gone strict',
+    ])
+  })
+
   test('G17, T-065: what was taken is the same on every replay, whatever becomes of the steps behind it', async () => {
     const seen: unknown[] = []
     const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => {

@@ -21,7 +21,7 @@ export const clock = workflow({ name: 'clock', input }, async (ctx) => {
 
 export const foreignTimer = workflow({ name: 'foreign-timer', input }, async (ctx) => {
   await ctx.step('first', () => 1)
-  await new Promise((resolve) => { setTimeout(resolve, 1) }) // plant: foreign timer
+  await new Promise((resolve) => { setTimeout(resolve, 250) }) // plant: foreign timer
   await ctx.step('second', () => 2)
 })
 
