@@ -94,11 +94,12 @@ export class Ambiguities {
 
   /** Adds to `group` what can be decided now. */
   async collect(group: Group, now: number): Promise<void> {
+    // People first: what they were asked for counts, also where the code of today would not ask them.
+    for (const { number, message } of this.#resolutions.splice(0)) await this.#byPerson(group, number, message, now)
     for (const open of this.#effects.open.values()) {
       if (!hasRoom(group, this.#live.state.limits)) break
       if (open.phase === 'ambiguous') await this.#decide(group, open, now)
     }
-    for (const { number, message } of this.#resolutions.splice(0)) await this.#byPerson(group, number, message, now)
   }
 
   /** G13: an outcome after the attempt's timeout, under the same authority. It is recorded, and delivered only if nothing was decided yet. */
@@ -108,13 +109,11 @@ export class Ambiguities {
     if (!outcome.ok && ambiguityOf(outcome.error) !== undefined) return
     if (open !== undefined) {
       const isLast = open.intent.attempt === attempt.number
-      if (open.phase === 'running') {
+      if (open.phase === 'running' || open.phase === 'decided') {
         // Another attempt is under way, or this one's timeout was not written yet: known when that settles, whatever it says.
         if (outcome.ok || isLast) open.late = { attempt, outcome }
       } else if (isLast || outcome.ok) {
         this.#dropProbe(open)
-        // Nobody decides it any more in this group.
-        open.phase = 'running'
         this.audit(group, open, { by: 'late', decision: outcome.ok ? 'happened' : 'did_not_happen' })
         if (outcome.ok) await this.#effects.outcomes.happened(group, open, outcome.value, attempt.number)
         else this.#effects.outcomes.failed(group, open, outcome.error, attempt.number, this.#live.state.host.now())
@@ -233,7 +232,7 @@ export class Ambiguities {
   async #byPerson(group: Group, number: number, message: Resolution, now: number): Promise<void> {
     const { principal } = message
     group.take.push(number)
-    const open = [...this.#effects.open.values()].find(({ intent, phase }) => intent.seq === message.seq && phase !== 'running')
+    const open = [...this.#effects.open.values()].find(({ intent, phase }) => intent.seq === message.seq && phase !== 'running' && phase !== 'decided')
     if (open === undefined) {
       this.#live.state.host.log({ level: 'warn', runId: this.#live.state.store.runId, message: `a decision about entry ${message.seq} came when none was asked for` })
       return
@@ -269,6 +268,8 @@ export class Ambiguities {
     }
     const { decision: word, ...who } = how
     open.decision = { word, ...who }
+    // Whatever else is there for it: another message, an answer of the probe, the policy.
+    open.phase = 'decided'
     group.drafts.push({ ...named(call), kind: 'effect_decided', calls: this.#pass.calls, attempt: intent.attempt, payload: encode(payload) })
     group.isStrict = true
   }

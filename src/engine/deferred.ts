@@ -24,6 +24,8 @@ import { waitingCall } from './signal.ts'
 const PREFIX = 'deferred:'
 const TOKEN_BYTES = 32
 
+export const deferredChannel = (id: string): string => PREFIX + id
+
 interface TokenRow {
   /** All of it: the row is found by the first half. */
   readonly hash: Uint8Array
@@ -61,7 +63,7 @@ export function createDeferred(
   const { key } = scope.next(PREFIX + String(name), undefined)
   // As the journal's key without the word: a deferred of the function itself is known by its name.
   const id = scope.path + key.slice(scope.path.length + PREFIX.length)
-  return new DeferredHandle(id, name as string, (timeoutMs) => ask(() => waitingCall(scope, 'deferred', key, PREFIX + id, timeoutMs)))
+  return new DeferredHandle(id, name as string, (timeoutMs) => ask(() => waitingCall(scope, 'deferred', key, deferredChannel(id), timeoutMs)))
 }
 
 /**
@@ -93,7 +95,7 @@ export async function settleDeferred(sender: Sender, registry: Registry, id: str
   const definition = definitionOf(registry, record, store)
   const { isError, given: raw } = settled(settlement)
   return send(sender, {
-    channel: PREFIX + id, receipt: hex(hashParts('stepwell.deferred', id)), digest: hex(hashParts('stepwell.deferred', isError ? 1 : 0, canonicalBytes(raw))),
+    channel: deferredChannel(id), receipt: hex(hashParts('stepwell.deferred', id)), digest: hex(hashParts('stepwell.deferred', isError ? 1 : 0, canonicalBytes(raw))),
     mismatch: () => new StepwellError('already_resolved', `run ${store.runId}: the deferred ${JSON.stringify(id)} was settled otherwise`),
     value: async () => isError ? errorOf(raw) : copy(await validate(definition.deferreds[name], raw, 'input_invalid', `the value of deferred ${JSON.stringify(id)}`)).value,
     ...(isError ? { isError } : undefined),

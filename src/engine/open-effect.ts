@@ -12,8 +12,11 @@ export interface OpenEffect {
   readonly call: Pending
   readonly intent: Intent
   ledger: LedgerRow
-  /** `waiting`: for the time at which a successor may decide, or at which it is run or asked for again. */
-  phase: 'running' | 'waiting' | 'ambiguous' | 'probing' | 'asking'
+  /**
+   * `waiting`: for the time at which a successor may decide, or at which it is run or asked for again. `decided`: what was decided is in the
+   * group that is put together now, and nobody decides it a second time.
+   */
+  phase: 'running' | 'waiting' | 'ambiguous' | 'probing' | 'asking' | 'decided'
   why: Ambiguity
   error: unknown
   probes: number

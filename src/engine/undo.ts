@@ -63,7 +63,7 @@ export class Undo {
   /** By the entry that tells of what is to be undone: decisions that wait in the inbox. */
   #decided = new Set<number>()
   /** Somebody has said that the undo that failed is to be tried again: noted with the intent that follows. */
-  #again: { readonly number: number; readonly who: Who } | undefined
+  #again: { readonly numbers: readonly number[]; readonly who: Who } | undefined
 
   constructor(pass: Pass, live: Live) {
     this.#pass = pass
@@ -169,7 +169,7 @@ export class Undo {
       const asked = this.#again
       this.#again = undefined
       await state.commit([{ ...common, kind: 'undo_intended', attempt: standing.attempt, ...(asked === undefined ? undefined : { payload: encode(asked.who) }) }], {
-        durability: 'strict', ...(asked === undefined ? undefined : { take: [asked.number] }),
+        durability: 'strict', ...(asked === undefined ? undefined : { take: asked.numbers }),
       })
       const flushed = state.store.flush?.()
       if (flushed !== undefined) await flushed
@@ -251,7 +251,7 @@ export class Undo {
       this.#decided.delete(seq)
       return 'again'
     }
-    await this.#done(common, call.effect?.base, found.who, [found.number])
+    await this.#done(common, call.effect?.base, found.who, found.numbers)
     this.#standings.set(call.key, { ...fresh, isDone: true })
     return 'done'
   }
@@ -267,19 +267,22 @@ export class Undo {
         continue
       }
       await this.#begin()
-      await this.#done({ key: row.key, fingerprint: unknown, calls: this.#pass.calls }, base, found.who, [found.number])
+      await this.#done({ key: row.key, fingerprint: unknown, calls: this.#pass.calls }, base, found.who, found.numbers)
     }
     return left
   }
 
-  /** The message that decides about the undo of what entry `seq` tells of. */
-  async #decision(seq: number): Promise<{ readonly number: number; readonly who: Who } | undefined> {
+  /** Who has decided about the undo of what entry `seq` tells of: the first message, and the numbers of all that are there, which are of the same question. */
+  async #decision(seq: number): Promise<{ readonly numbers: readonly number[]; readonly who: Who } | undefined> {
+    let who: Who | undefined
+    const numbers: number[] = []
     for (const { number, message } of await this.#live.state.messages()) {
       if (message.kind !== 'resolve' || message.seq !== seq) continue
       const { decision, principal } = message
-      return { number, who: { decision, ...(principal === undefined ? undefined : { principal }) } }
+      who ??= { decision, ...(principal === undefined ? undefined : { principal }) }
+      numbers.push(number)
     }
-    return undefined
+    return who && { numbers, who }
   }
 
   #stuck(target: Target, left: readonly Target[]): PassEnd {

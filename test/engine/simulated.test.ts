@@ -6,7 +6,9 @@ import type { AnyWorkflow } from '../../src/define.ts'
 import type { Decided } from '../../src/engine/ambiguity.ts'
 import { requestCancel } from '../../src/engine/cancel.ts'
 import { requestControl } from '../../src/engine/control.ts'
+import { post } from '../../src/engine/post.ts'
 import { ambiguous, workflow } from '../../src/index.ts'
+import { kindCodes } from '../../src/journal/entry.ts'
 import { exportRun } from '../../src/journal/export.ts'
 import { isMidDrive } from '../../src/journal/record.ts'
 import type { Batch } from '../../src/store/store.ts'
@@ -556,3 +558,111 @@ async function replayed(world: World, definition: Parameters<typeof checkReplay>
   const checked = await checkReplay(lines, definition, { quiesce })
   return checked.ok ? { ok: true } : { ok: false, error: checked.error.message }
 }
+
+describe('G13: a decision that is there twice counts once', () => {
+  const decisions = [
+    ['happened', { value: 'by hand' }, 'by hand', 1, ['effect_decided', 'effect_completed']],
+    ['rerun', {}, 'paid', 2, ['effect_decided', 'effect_intended', 'effect_completed']],
+    ['skip', { value: 'none' }, 'none', 1, ['effect_decided', 'effect_completed']],
+    ['fail', {}, 'effect_ambiguous', 1, ['effect_decided', 'effect_failed']],
+  ] as const
+  const paying = (calls: string[], policy: 'ask' | 'fail' = 'ask') => workflow({ name: 'w', input: anything }, async (ctx) =>
+    ctx.effect('pay', ({ idempotencyKey }) => {
+      if (calls.push(idempotencyKey) === 1) throw ambiguous(new Error('who knows'))
+      return 'paid'
+    }, { kind: 'money', input: 1, onAmbiguous: policy }).catch((error: { code: string }) => error.code))
+  const asking = async (process: ReturnType<typeof open>): Promise<number> => {
+    const end = await process.runs.settle(ID)
+    expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'ambiguous_effect' } })
+    return (end as unknown as { blocked: { details: { effects: readonly [{ seq: number }] } } }).blocked.details.effects[0].seq
+  }
+
+  test.each(decisions)('"%s", whose answer got lost when it was stored', async (decision, value, output, times, entries) => {
+    const calls: string[] = []
+    let lost = 0
+    const w = paying(calls)
+    const process = open(w, { faults: { fault: ({ batch }) => batch?.post !== undefined && lost++ === 0 ? { do: 'unknown', when: 'after' } : undefined } })
+    await process.runs.start(w, 0, { id: ID })
+    const seq = await asking(process)
+    expect(await process.runs.control(ID, { kind: 'resolve', seq, decision, ...value })).toMatchObject({ outcome: 'requested' })
+    expect(process.world.shelf.open(ID).keys('inbox', { limit: 9 })).toHaveLength(2)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await process.runs.summary(ID)).output).toBe(output)
+    expect(process.world.kinds()).toEqual(['run_started', ...['effect_intended', 'effect_ambiguous', ...entries].map((kind) => `${kind} pay`), 'run_completed'])
+    expect(calls).toHaveLength(times)
+    expect(process.world.shelf.open(ID).keys('inbox', { limit: 9 })).toEqual([])
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+
+  test.each(decisions)('of two people at the same moment the first has decided ("%s")', async (decision, value, output, times, entries) => {
+    const calls: string[] = []
+    const w = paying(calls)
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const seq = await asking(process)
+    const store = process.world.shelf.open(ID)
+    await post(store, process.now, { kind: 'resolve', seq, decision, at: process.now, principal: 'ada', ...value }, undefined)
+    for (const [other] of decisions) await post(store, process.now, { kind: 'resolve', seq, decision: other, at: process.now, principal: 'eve', value: 'too late' }, undefined)
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await process.runs.summary(ID)).output).toBe(output)
+    expect(process.world.kinds()).toEqual(['run_started', ...['effect_intended', 'effect_ambiguous', ...entries].map((kind) => `${kind} pay`), 'run_completed'])
+    expect(process.world.entries().filter(({ kind }) => kind === 'effect_decided').map(({ payload }) => (decode(payload) as Decided).principal)).toEqual(['ada'])
+    expect(calls).toHaveLength(times)
+    expect(store.keys('inbox', { limit: 9 })).toEqual([])
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+
+  test('a person has decided, and the code that takes it over asks nobody any more: what the person said counts', async () => {
+    const calls: string[] = []
+    const world = new World()
+    const first = world.boot(paying(calls))
+    await first.runs.start(paying(calls), 0, { id: ID })
+    const seq = await asking(first)
+    await first.crash()
+    await post(world.shelf.open(ID), first.now, { kind: 'resolve', seq, decision: 'happened', at: first.now, value: 'by hand' }, undefined)
+    const w = paying(calls, 'fail')
+    const second = world.boot(w)
+    expect(await second.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await second.runs.summary(ID)).output).toBe('by hand')
+    expect(world.kinds().filter((kind) => kind.startsWith('effect_'))).toEqual(['effect_intended pay', 'effect_ambiguous pay', 'effect_decided pay', 'effect_completed pay'])
+    expect(calls).toHaveLength(1)
+    expect(await replayed(world, w)).toEqual({ ok: true })
+  })
+
+  test.each(['before', 'after', undefined] as const)('of an undo: it is tried once more, also over a crash (%s the next intent)', async (when) => {
+    const calls: string[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.effect('pay', () => 'paid', { kind: 'money', input: 1, onAmbiguous: 'fail', retry: { limit: 0 }, undo: () => {
+        calls.push('undo')
+        throw new Error('not now')
+      } })
+      throw new Error('and now back')
+    })
+    const world = new World()
+    let crashed = when === undefined
+    const first = world.boot(w, { faults: { fault: ({ batch }) => {
+      if (crashed || calls.length === 0 || batch?.entries?.some(({ bytes }) => bytes[1] === kindCodes.undo_intended) !== true) return undefined
+      crashed = true
+      return { do: 'crash', when: when as 'before' }
+    } } })
+    await first.runs.start(w, 0, { id: ID })
+    const end = await first.runs.settle(ID)
+    expect(end).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_failed' } })
+    const { seq } = (end as unknown as { blocked: { details: { seq: number } } }).blocked.details
+    for (let i = 0; i < 3; i++) await post(world.shelf.open(ID), first.now, { kind: 'resolve', seq, decision: 'rerun', undo: true, at: first.now }, undefined)
+    const drive = await first.begin()
+    await first.idle(50)
+    expect(crashed).toBe(true)
+    await first.crash()
+    if (when === undefined) await drive.end
+    const second = world.boot(w)
+    expect(await second.runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'undo_failed' } })
+    // What was intended and perhaps called counts as an attempt.
+    expect(world.kinds().filter((kind) => kind === 'undo_intended pay')).toHaveLength(2)
+    expect(world.shelf.open(ID).keys('inbox', { limit: 9 })).toEqual([])
+    const third = world.boot(w)
+    await third.runs.control(ID, { kind: 'resolve', seq, decision: 'happened' })
+    expect(await third.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+    expect(world.shelf.open(ID).keys('inbox', { limit: 9 })).toEqual([])
+  })
+})

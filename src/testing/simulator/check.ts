@@ -5,12 +5,14 @@ import type { RunEvent } from '../../client.ts'
 import { decode } from '../../codec.ts'
 import type { Decided } from '../../engine/ambiguity.ts'
 import type { IntentPayload } from '../../engine/effect-intent.ts'
-import type { Sent } from '../../engine/signal.ts'
+import { deferredChannel } from '../../engine/deferred.ts'
+import { type Sent, signalChannel } from '../../engine/signal.ts'
 import type { Range } from '../../journal/cursor.ts'
 import { decodeEntry, type Entry, GENESIS, isTerminal } from '../../journal/entry.ts'
 import type { Batch } from '../../store/store.ts'
 import type { Outside } from './outside.ts'
-import type { Note } from './program.ts'
+import { type Answer, type Note, SIGNAL } from './program.ts'
+import type { Settled } from './script.ts'
 import type { Actor } from './world.ts'
 
 interface Intent {
@@ -149,10 +151,7 @@ export class Checks {
    * `left`: the numbers of those that are there.
    */
   signals(runId: string, history: readonly Range[], acknowledged: readonly { readonly note: number; readonly seq: number }[], left: readonly number[]): void {
-    const taken: Sent[] = []
-    for (const { kind, seq, payload } of this.entries(runId)) {
-      if (kind === 'signal_received' && history.some(({ from, to }) => from <= seq && seq <= to)) taken.push(decode(payload) as Sent)
-    }
+    const taken = this.#taken(runId, history).filter(({ channel }) => channel === signalChannel(SIGNAL))
     for (let i = 1; i < taken.length; i++) {
       const [before, after] = [taken[i - 1] as Sent, taken[i] as Sent]
       if (after.number <= before.number) this.fail(`G17: signal ${after.number} of ${runId} was taken behind signal ${before.number}`)
@@ -167,6 +166,29 @@ export class Checks {
     if (new Set(numbers).size < numbers.length) this.fail(`G17: two signals to ${runId} got one number: ${numbers.join(', ')}`)
     const notes = taken.map(({ value }) => (value as Note).note)
     if (new Set(notes).size < notes.length) this.fail(`G17: a signal to ${runId} was taken twice: ${notes.join(', ')}`)
+  }
+
+  /**
+   * Each deferred has one settlement, of those that were acknowledged, and the function was given that one, or it is there to be given: once, and as
+   * it was said (G20).
+   */
+  settlements(runId: string, history: readonly Range[], acknowledged: readonly Settled[], left: readonly number[]): void {
+    for (const { id, seq, answer } of acknowledged) {
+      const other = acknowledged.find((each) => each.id === id && (each.seq !== seq || each.answer.mail !== answer.mail))
+      if (other !== undefined) this.fail(`G20: deferred ${id} of ${runId} was settled twice: ${JSON.stringify([answer, other.answer])}`)
+      const [taken, again] = this.#taken(runId, history).filter(({ channel }) => channel === deferredChannel(id))
+      if (again !== undefined) this.fail(`G20: the function of ${runId} was given deferred ${id} twice`)
+      if ((taken === undefined) !== left.includes(seq)) this.fail(`G20: settlement ${seq} of ${runId}, for ${id}, was acknowledged, and is ${taken === undefined ? 'gone' : 'there once more'}`)
+      if (taken === undefined) continue
+      const given = (taken.isError === true ? JSON.parse((taken.value as Error).message) : taken.value) as Answer
+      if (taken.number !== seq || given.mail !== answer.mail || given.item !== answer.item) this.fail(`G20: deferred ${id} of ${runId} was settled by ${JSON.stringify(answer)}, and the function was given ${JSON.stringify(taken)}`)
+    }
+  }
+
+  /** What the function was given of what was sent to it. */
+  #taken(runId: string, history: readonly Range[]): readonly Sent[] {
+    return this.entries(runId).filter(({ kind, seq }) => kind === 'signal_received' && history.some(({ from, to }) => from <= seq && seq <= to))
+      .map(({ payload }) => decode(payload) as Sent)
   }
 
   #history(runId: string): History {

@@ -11,7 +11,7 @@ import { isEnded, isMidDrive } from '../../journal/record.ts'
 import type { Batch, CommitAnswer, Page, RunStore, Table } from '../../store/store.ts'
 import { Disk } from './disk.ts'
 import type { Endpoint } from './network.ts'
-import { type Ask, look, sendNote } from './object.ts'
+import { type Ask, look, sendNote, settle } from './object.ts'
 import type { Schedule } from './schedule.ts'
 import { Actor, type Clock } from './world.ts'
 
@@ -157,6 +157,11 @@ class Tab extends Actor {
       }
       case 'signal': {
         const outcome = await sendNote(schedule, store, this, this.#version, ask.note)
+        this.#poke(runId)
+        return outcome
+      }
+      case 'settle': {
+        const outcome = await settle(schedule, store, this, this.#version, ask)
         this.#poke(runId)
         return outcome
       }

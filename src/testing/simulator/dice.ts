@@ -28,6 +28,17 @@ export class Dice {
     return this.next() % n
   }
 
+  /** Other dice, which depend on how these lie and leave them as they are. */
+  fork(seed: number): Dice {
+    const fork = new Dice(0)
+    fork.#a = this.#a ^ seed
+    fork.#b = this.#b
+    fork.#c = this.#c
+    fork.#d = this.#d
+    for (let i = 0; i < 12; i++) fork.next()
+    return fork
+  }
+
   between(low: number, high: number): number {
     return low + this.below(high - low + 1)
   }

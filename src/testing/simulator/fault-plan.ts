@@ -38,9 +38,9 @@ export class FaultPlan {
   /** Which fault hits this commit. */
   strike(by: Actor, host: SimulatedHost, batch: Batch): Fault | undefined {
     const struck = kindsOf(batch)
-    if (this.isCalm || struck.length === 0) return undefined
-    const { world, network } = this.#schedule
-    const { dice } = world
+    if (this.isCalm) return undefined
+    if (struck.length === 0) return this.#strikeAside(by, host, batch)
+    const { dice } = this.#schedule.world
     const { fault: aim, kind, host: at } = this.aim
     if (kind === 'effect_not_called' && !this.wasForwarded && host === at && struck.includes('effect_intended')) this.#forward(by)
     let fault: Fault | undefined
@@ -54,6 +54,25 @@ export class FaultPlan {
     for (const each of struck) this.reached.add(cellKey({ fault, kind: each, host }))
     this.faults++
     this.#schedule.note(`${by.label}: ${fault} at ${struck.join(', ')}`)
+    this.#strike(by, fault)
+    return fault
+  }
+
+  /** Now and then a commit that is no entry is hit as well: a message, a signal, a token, a memo, a notice. From dice of their own, as in program.ts. */
+  #strikeAside(by: Actor, host: SimulatedHost, { rows = [], post = [] }: Batch): Fault | undefined {
+    const apart = this.#schedule.world.dice.fork(2279)
+    if (!apart.chance(0.06)) return undefined
+    const fault = apart.pick(faults)
+    if (impossible({ fault, kind: 'run_started', host }) !== undefined) return undefined
+    this.faults++
+    this.#schedule.note(`${by.label}: ${fault} aside of ${post.length > 0 ? 'a message' : rows.map(({ table }) => table).join(', ') || 'the row'}`)
+    this.#strike(by, fault)
+    return fault
+  }
+
+  #strike(by: Actor, fault: Fault): void {
+    const { world, network } = this.#schedule
+    const { dice } = world
     if (fault === 'deploy') this.#schedule.version = 2
     if (fault === 'roll back') this.#schedule.version = 1
     if (fault === 'clock forward' || fault === 'clock back') {
@@ -66,7 +85,6 @@ export class FaultPlan {
       // Counted when it hits a message.
       this.faults--
     }
-    return fault
   }
 
   /** Over the time by which a function may be called that was just intended. */

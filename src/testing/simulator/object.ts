@@ -1,9 +1,10 @@
 // A Durable Object as the edge host uses it: one instance at a time over synchronous storage, an output gate, an alarm, and a platform
 // that may replace the instance at any moment. The adapter itself (worker/) runs in workerd in its own tests.
 
-import type { ControlRequest, SignalOutcome, StartOptions } from '../../client.ts'
+import type { ControlRequest, Settlement, SignalOutcome, StartOptions } from '../../client.ts'
 import { cancelOutcome, requestCancel } from '../../engine/cancel.ts'
 import { requestControl } from '../../engine/control.ts'
+import { settleDeferred } from '../../engine/deferred.ts'
 import { type DriveEnd, Driver } from '../../engine/drive.ts'
 import { sendSignal } from '../../engine/send.ts'
 import { startRun } from '../../engine/start.ts'
@@ -23,6 +24,7 @@ export type Ask =
   | { readonly ask: 'cancel'; readonly undo: boolean }
   | { readonly ask: 'control'; readonly request: ControlRequest }
   | { readonly ask: 'signal'; readonly note: number }
+  | { readonly ask: 'settle'; readonly id: string; readonly token: string; readonly settlement: Settlement }
 
 /** What somebody sees who looks at a run. */
 export type Look = Pick<RunRecord, 'status' | 'blocked' | 'waitingFor'>
@@ -35,6 +37,10 @@ export function look(record: RunRecord | undefined): Look {
 /** Sends it, under one id however often it is sent. */
 export function sendNote(schedule: Schedule, store: RunStore, actor: Actor, version: 1 | 2, note: number): Promise<SignalOutcome> {
   return sendSignal({ store, host: actor, limits: schedule.limits, principal: 'person' }, schedule.workflows(version), { name: SIGNAL, payload: { note }, id: `note ${note}` })
+}
+
+export function settle(schedule: Schedule, store: RunStore, actor: Actor, version: 1 | 2, { id, token, settlement }: Extract<Ask, { ask: 'settle' }>): Promise<SignalOutcome> {
+  return settleDeferred({ store, host: actor, limits: schedule.limits, principal: 'person' }, schedule.workflows(version), id, token, settlement)
 }
 
 export class SimulatedObject implements Endpoint {
@@ -165,6 +171,11 @@ class Instance {
       }
       case 'signal': {
         const outcome = await sendNote(schedule, this.store, this.actor, schedule.version, request.note)
+        this.#poke()
+        return outcome
+      }
+      case 'settle': {
+        const outcome = await settle(schedule, this.store, this.actor, schedule.version, request)
         this.#poke()
         return outcome
       }

@@ -2,6 +2,7 @@
 // was told, and its faults are its own: it refuses, it is slow, and it may or may not deduplicate.
 
 import type { Endpoint } from './network.ts'
+import type { Mail } from './program.ts'
 import type { Actor, World } from './world.ts'
 
 export interface OutsideRequest {
@@ -9,10 +10,11 @@ export interface OutsideRequest {
   readonly id: number
   readonly runId: string
   readonly key: string
-  readonly act: 'do' | 'find' | 'undo' | 'tell'
+  readonly act: 'do' | 'find' | 'undo' | 'tell' | 'mail'
   readonly item: string
   /** Refuses the first so many requests of this key, and says so. */
   readonly refuse?: number
+  readonly mail?: Mail
   /** Does it at once and answers after so long. */
   readonly slowMs?: number
 }
@@ -30,12 +32,15 @@ export class Outside implements Endpoint {
   readonly isDeduplicating: boolean
   readonly #world: World
   readonly #actor: Actor
+  readonly #post: (request: OutsideRequest) => void
   readonly #seen = new Map<number, Promise<unknown>>()
 
-  constructor(world: World, actor: Actor, isDeduplicating: boolean) {
+  /** `post` is given the mails. */
+  constructor(world: World, actor: Actor, isDeduplicating: boolean, post: (request: OutsideRequest) => void) {
     this.#world = world
     this.#actor = actor
     this.isDeduplicating = isDeduplicating
+    this.#post = post
   }
 
   receive(body: unknown): Promise<unknown> {
@@ -64,7 +69,8 @@ export class Outside implements Endpoint {
   async #answer(request: OutsideRequest): Promise<unknown> {
     const { act, key, refuse = 0, slowMs = 0 } = request
     if (act === 'find') return this.find(key) ?? null
-    if (act === 'tell') return null
+    if (act === 'mail') this.#post(request)
+    if (act === 'tell' || act === 'mail') return null
     const before = this.ledger.filter((other) => other.act === act && other.key === key).length - 1
     if (before < refuse) throw Object.assign(new Error(`refused ${key}`), { ambiguous: false })
     const known = this.isDeduplicating ? this.happened.findIndex((each) => each.act === act && each.request.key === key) : -1

@@ -6,6 +6,8 @@ import type { HostTimer } from '../../host.ts'
 import { isEnded } from '../../journal/record.ts'
 import type { Ask, Look } from './object.ts'
 import type { Schedule } from './schedule.ts'
+import type { OutsideRequest } from './outside.ts'
+import type { Answer, Mail } from './program.ts'
 import type { Action, Script } from './script.ts'
 import { Actor } from './world.ts'
 
@@ -73,6 +75,32 @@ export class Person extends Actor {
     this.#schedule.note(`person: signal ${note} to ${script.runId}: ${JSON.stringify(answer)}`)
     // What was stored before the run was lost is lost with it.
     if (!isStepwellError(answer) && script.lives === lives) script.acknowledged.push({ note, seq: (answer as SignalOutcome).seq })
+    script.acts--
+  }
+
+  /** Answers a mail with the token that is in it; now and then somebody tries to before, who has another one. */
+  async reply(script: Script, { id: mail, mail: mailed }: OutsideRequest): Promise<void> {
+    const { dice } = this.world
+    const { checks } = this.#schedule
+    const { lives } = script
+    const { item, id, token } = mailed as Mail
+    await this.after(dice.pick([0, dice.below(2000), dice.between(2000, 60_000), dice.between(60_000, 600_000)]))
+    if (dice.chance(0.2)) {
+      const wrong = dice.pick(['', token.slice(1), (token.startsWith('0') ? '1' : '0') + token.slice(1)])
+      const answer = await this.#insist(script, { ask: 'settle', id, token: wrong, settlement: { value: { item, mail } } })
+      if (!isStepwellError(answer) || (answer.code !== 'invalid_token' && answer.code !== 'run_not_found')) checks.fail(`G20: a wrong token for ${id} of ${script.runId} was answered with ${JSON.stringify(answer)}`)
+    }
+    const said: Answer = { item, mail }
+    const settlement = dice.chance(0.2) ? { error: JSON.stringify(said) } : { value: said }
+    const answer = await this.#insist(script, { ask: 'settle', id, token, settlement })
+    this.#schedule.note(`person: mail ${mail} of ${script.runId}, ${JSON.stringify(settlement)} for ${id}: ${JSON.stringify(answer)}`)
+    if (isStepwellError(answer)) {
+      // A run that was lost and begun anew has issued others.
+      const isAmong = ['already_resolved', 'already_ended', ...(script.lives === 1 ? [] : ['invalid_token', 'run_not_found'])].includes(answer.code)
+      if (!isAmong) checks.fail(`G20: ${id} of ${script.runId} can't be settled with its token: ${answer.code}: ${answer.message}`)
+    } else if (script.lives === lives) {
+      script.settled.push({ id, seq: (answer as SignalOutcome).seq, answer: said })
+    }
     script.acts--
   }
 

@@ -22,6 +22,7 @@ export type Op =
   | { readonly op: 'record'; readonly item: string }
   | { readonly op: 'sleep'; readonly ms: number }
   | { readonly op: 'signal'; readonly timeoutMs: number | undefined }
+  | { readonly op: 'ask'; readonly item: string; readonly timeoutMs: number | undefined }
   | { readonly op: 'draw' }
   | { readonly op: 'links'; readonly links: number }
   | { readonly op: 'tell'; readonly item: string }
@@ -82,6 +83,7 @@ async function one(ctx: Ctx, op: Op, by: Interpreter): Promise<unknown> {
     case 'record': return ctx.recordEffect(op.item, 'noted', { item: op.item }).then(({ record }) => record.status)
     case 'sleep': return ctx.sleep(op.ms).then(() => null)
     case 'signal': return signal(ctx, op)
+    case 'ask': return ask(ctx, op).catch(caught)
     case 'draw': return [ctx.random(), ctx.now(), ctx.uuid()]
     case 'links':
       for (let i = 0; i < op.links; i++) await undefined
@@ -110,6 +112,37 @@ export interface Note {
 async function signal(ctx: Ctx, { timeoutMs }: Extract<Op, { op: 'signal' }>): Promise<unknown> {
   const noted = ctx as Ctx<{}, { readonly [SIGNAL]: Schema<Note, Note> }>
   return await (timeoutMs === undefined ? noted.signal(SIGNAL) : noted.signal(SIGNAL, { timeout: timeoutMs })) ?? null
+}
+
+/** The deferred that a simulated workflow has for each question that it asks. */
+export const ANSWER = 'answer'
+
+/** What somebody is sent, to answer a question. */
+export interface Mail {
+  readonly item: string
+  /** Of the deferred. */
+  readonly id: string
+  readonly token: string
+}
+
+/** What a deferred is settled with. `mail`: of which mail, by the number of the request that brought it. */
+export interface Answer {
+  readonly item: string
+  readonly mail: number
+}
+
+/** Mails somebody a token, and waits for the answer. */
+async function ask(ctx: Ctx, { item, timeoutMs }: Extract<Op, { op: 'ask' }>): Promise<unknown> {
+  const deferred = (ctx as Ctx<{}, {}, { readonly [ANSWER]: Schema<Answer, Answer> }>).deferred(ANSWER)
+  const mailed = await ctx.step(`mail ${item}`, async (call) => {
+    servicesOf(call).executed(call, 'step')
+    const token = await call.token(deferred)
+    await servicesOf(call).ask({ key: call.idempotencyKey, act: 'mail', item, mail: { item, id: deferred.id, token } })
+    return item
+  }, { retry: { limit: 2, delay: 500 }, timeout: '1 minute' }).catch(caught)
+  // Perhaps nobody knows of it, and then nobody would answer.
+  if (mailed !== item) return mailed
+  return await (timeoutMs === undefined ? deferred.value() : deferred.value({ timeout: timeoutMs })) ?? null
 }
 
 /** What the run itself does with an error is its own business; a cancel ends it. */
@@ -179,7 +212,7 @@ export function simulatedWorkflows(version: 1 | 2, watch: Watch = {}): readonly 
     if (fails) throw new Error('the program fails')
     return out
   }
-  const common = { version, replays: version === 2 ? [1] : [], input: anything, signals: { [SIGNAL]: anything }, grace: '5 seconds' } as const
+  const common = { version, replays: version === 2 ? [1] : [], input: anything, signals: { [SIGNAL]: anything }, deferreds: { [ANSWER]: anything }, grace: '5 seconds' } as const
   return [
     workflow({ ...common, name: 'plain' }, run),
     workflow({ ...common, name: 'restarts', onDivergence: 'restart' }, run),
@@ -250,6 +283,14 @@ export function drawProgram(dice: Dice, kind: EntryKind): Program {
   // Entries enough that the schedule counts, with something behind what was aimed at.
   while (ops.length < 5) ops.push(stepOp({ counts: true, fails: 0 }))
   ops.push(stepOp({ isRemote: true, fails: 0 }))
+  // From dice of their own, and those with 4, so that the seeds which have found something (test/simulator/found.ts) draw what they drew then.
+  const apart = dice.fork(4)
+  if (apart.chance(0.2)) {
+    const question: Op = { op: 'ask', item: item(), timeoutMs: apart.pick([undefined, undefined, 1000, 60_000, 86_400_000]) }
+    const how = apart.pick(['all', 'race', 'settled', 'native', undefined] as const)
+    const beside = { op: 'sleep', ms: apart.pick([10, 3000, 60_000]) } as const
+    ops.splice(apart.below(ops.length), 0, how === undefined ? question : { op: 'group', how, parts: [[question], apart.chance(0.5) ? [{ ...question, item: item() }] : [beside]] })
+  }
   return { ops, fails: mustFail || dice.chance(0.1) }
 }
 
@@ -278,6 +319,7 @@ function misfitOf(op: Op, value: unknown): string | undefined {
     case 'record': return value === 'noted' ? undefined : wrong
     case 'sleep': case 'links': case 'tell': return value === null ? undefined : wrong
     case 'signal': return typeof field('note') === 'number' || (value === null && op.timeoutMs !== undefined) ? undefined : wrong
+    case 'ask': return field('item') === op.item || (value === null && op.timeoutMs !== undefined) || typeof field('caught') === 'string' ? undefined : wrong
     case 'draw': return Array.isArray(value) && value.length === 3 ? undefined : wrong
     case 'patch': return value === null || value === `new ${op.item}` ? undefined : wrong
     case 'group': return misfitOfGroup(op, value, wrong)

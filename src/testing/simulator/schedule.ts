@@ -14,7 +14,7 @@ import { kindsOf } from './fault.ts'
 import { FaultPlan } from './fault-plan.ts'
 import { type Gate, Network } from './network.ts'
 import { type Ask, SimulatedObject } from './object.ts'
-import { Outside } from './outside.ts'
+import { Outside, type OutsideRequest } from './outside.ts'
 import { Person } from './person.ts'
 import { simulatedWorkflows, type SimulatedServices } from './program.ts'
 import { drawScript, type Script } from './script.ts'
@@ -80,7 +80,7 @@ export class Schedule implements DiskWatcher {
     this.#person = new Person(this)
     this.network = new Network(world)
     this.network.faultShare = dice.pick([0, 0.01, 0.05])
-    this.outside = new Outside(world, new Actor(world, 'outside', 'test', { offset: 0, rate: 1 }), dice.chance(0.5))
+    this.outside = new Outside(world, new Actor(world, 'outside', 'test', { offset: 0, rate: 1 }), dice.chance(0.5), (request) => { this.#mailed(request) })
     this.#device = new Device(this, { offset: dice.between(-5000, 5000), rate: dice.pick([1, 1.0001, 0.9999]) })
     const runs = dice.pick([1, 1, 1, 2])
     for (let i = 0; i < runs; i++) this.#scripts.push(drawScript(dice, i, this.plan.aim))
@@ -142,6 +142,7 @@ export class Schedule implements DiskWatcher {
       script.isAcknowledged = false
       script.lives++
       script.acknowledged = []
+      script.settled = []
       script.cancelled = false
       script.isGone = script.isOver
       script.ring()
@@ -182,6 +183,13 @@ export class Schedule implements DiskWatcher {
 
   diskOf(runId: string): Disk {
     return this.#objects.get(runId)?.disk ?? this.#device.disk
+  }
+
+  #mailed(request: OutsideRequest): void {
+    const script = this.#scripts.find(({ runId }) => runId === request.runId)
+    if (script === undefined) return
+    script.acts++
+    this.world.post(this.#person, 0, () => { void this.#person.reply(script, request) })
   }
 
   #statusOf(runId: string): string {

@@ -5,7 +5,7 @@ import type { EntryKind } from '../../journal/entry.ts'
 import type { Dice } from './dice.ts'
 import type { Cell, SimulatedHost } from './fault.ts'
 import type { Ask } from './object.ts'
-import { drawProgram, type Program, takesSignals } from './program.ts'
+import { type Answer, drawProgram, type Program, takesSignals } from './program.ts'
 
 /** What somebody asks of the run, as soon as an entry of the kind `on` is committed; `follow`: some time later. */
 export interface Action {
@@ -29,6 +29,8 @@ export interface Script {
   notes: number
   /** Signals of this life that were acknowledged, with their numbers. */
   acknowledged: { readonly note: number; readonly seq: number }[]
+  /** Settlements of this life that were acknowledged, with their numbers. */
+  settled: Settled[]
   /** A cancel was acknowledged. */
   cancelled: boolean
   /** Requests of somebody that are not answered yet. */
@@ -43,6 +45,14 @@ export interface Script {
   ring: () => void
 }
 
+export interface Settled {
+  /** Of the deferred. */
+  readonly id: string
+  readonly seq: number
+  /** A rejection says the same in its message. */
+  readonly answer: Answer
+}
+
 /** The first run of a schedule is made for what the schedule aims at. */
 export function drawScript(dice: Dice, i: number, aim: Cell): Script {
   const kind = i === 0 ? aim.kind : 'step_completed'
@@ -50,7 +60,7 @@ export function drawScript(dice: Dice, i: number, aim: Cell): Script {
   const workflow = kind === 'deadline_passed' ? 'deadline' : dice.pick(['plain', 'plain', 'restarts'])
   return {
     runId: `run${i}`, host: i === 0 ? aim.host : dice.pick(['edge', 'browser'] as const), workflow, program,
-    action: drawAction(dice, kind, program), lives: 1, early: takesSignals(program.ops) ? dice.below(3) : 0, notes: 0, acknowledged: [], isAcknowledged: false, cancelled: false, acts: 0, isOver: false, isStuck: false, isGone: false, status: '', ring: () => {},
+    action: drawAction(dice, kind, program), lives: 1, early: takesSignals(program.ops) ? dice.below(3) : 0, notes: 0, acknowledged: [], settled: [], isAcknowledged: false, cancelled: false, acts: 0, isOver: false, isStuck: false, isGone: false, status: '', ring: () => {},
   }
 }
 

@@ -26,7 +26,9 @@ export async function checkEnd(schedule: Schedule, script: Script): Promise<void
   const told = outside.ledger.some((request) => request.act === 'tell' && request.runId === runId && request.key === `${record.generation} ${record.status}`)
   if (!told) checks.fail(`G24: nobody was told that ${runId} is ${record.status}`)
   const left = store.keys('signal', { limit: 1000 }).map(Number)
-  checks.signals(runId, [...record.inherited, { from: record.generationSeq, to: Infinity }], script.acknowledged, left)
+  const history = [...record.inherited, { from: record.generationSeq, to: Infinity }]
+  checks.signals(runId, history, script.acknowledged, left)
+  checks.settlements(runId, history, script.settled, left)
   const replayed = await replay(schedule, store)
   if (replayed !== undefined) checks.fail(`G8: ${runId} does not replay: ${replayed}`)
   if (record.status === 'completed') {
