@@ -447,6 +447,40 @@ describe('G18, G11: exactly once from the function, although replay is silent', 
     }
   })
 
+  test.each([0, 100])('G18: emitted %d links of plain promises behind a step, of which the journal has a part: each once', async (links) => {
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const { a } = await ctx.all({
+        a: (inner) => inner.step('a', (call) => { call.emit('of the step'); return 1 }),
+        // Tells something, and is not over when the host dies.
+        b: async (inner) => { void inner.step('b', async (call) => { call.emit('of the other'); await new Promise(() => {}) }).catch(() => {}) },
+      })
+      for (const type of ['one', 'two', 'three']) {
+        for (let i = 0; i < links; i++) await undefined
+        ctx.emit(type)
+      }
+      return a
+    })
+    for (let stored = 0; stored <= 5; stored++) {
+      const world = new World()
+      let left = stored
+      const first = world.boot(w, {
+        wrap: (store) => override(store, {
+          commit: (batch) => batch.rows?.some(({ table }) => table === 'event') === true && left-- <= 0 ? new Promise(() => {}) : store.commit(batch),
+        }),
+        limits: { batchBytes: 1 },
+      })
+      await first.runs.start(w, 0, { id: ID })
+      await first.begin()
+      await first.crash()
+      expect((await of(world)).length).toBe(stored)
+      const second = world.boot(w)
+      await second.begin()
+      await second.idle(20)
+      expect((await of(world)).filter(({ key }) => key === undefined).map(({ type }) => type), `${stored} were stored`).toEqual(['one', 'two', 'three'])
+      await second.crash()
+    }
+  })
+
   test('G18: a new generation emits what it does again, with the numbers behind; what it inherits it does not', async () => {
     const w = workflow({ name: 'w', input: anything }, async (ctx) => {
       ctx.emit('one')

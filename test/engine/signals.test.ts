@@ -64,6 +64,32 @@ describe('a signal', () => {
     expect(await errorOf(() => dead.runs.signal(ID, { name: 'go', payload: 1 }))).toMatchObject({ code: 'store_unavailable' })
   })
 
+  test.each(['before', 'after'] as const)('G17: two answers that got lost (%s the commit) are asked for again, a third is told: of a signal, and of a clear', async (when) => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go'))
+    let left = 0
+    let tries = 0
+    const process = open(w, { faults: { fault: ({ batch }) => {
+      if (batch?.expect.kind !== 'next') return undefined
+      tries++
+      return left-- > 0 ? { do: 'unknown', when } : undefined
+    } } })
+    await process.runs.start(w, 0, { id: ID })
+    for (const lost of [0, 1, 2, 3]) {
+      for (const isClear of [false, true]) {
+        left = 0
+        await process.runs.clearSignals(ID, 'go')
+        if (isClear) await process.runs.signal(ID, { name: 'go', payload: lost })
+        left = lost
+        tries = 0
+        const answer = await (isClear ? process.runs.clearSignals(ID, 'go') : process.runs.signal(ID, { name: 'go', payload: lost, id: `${lost}`.padEnd(256, 'x') }))
+          .then((outcome) => 'cleared' in outcome ? outcome.cleared : 'sent', ({ code }: { code: string }) => code)
+        // What was stored is found, and not stored again.
+        expect({ lost, isClear, tries, answer }).toEqual(when === 'after' ? { lost, isClear, tries: 1, answer: isClear ? 1 : 'sent' }
+          : { lost, isClear, tries: Math.min(lost + 1, 3), answer: lost === 3 ? 'store_unavailable' : isClear ? 1 : 'sent' })
+      }
+    }
+  })
+
   test('G17: the same one from two senders is there once, whatever the first has read when the second stores it', async () => {
     const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go'))
     const world = new World()

@@ -133,6 +133,7 @@ export class Person extends Actor {
 
   async #decide(script: Script, { code, details }: NonNullable<Look['blocked']>): Promise<void> {
     const { dice } = this.world
+    const apart = dice.fork(3)
     if (code === 'ambiguous_effect') {
       const { effects } = details as { readonly effects: readonly { readonly seq: number; readonly idempotencyKey: string }[] }
       for (const { seq, idempotencyKey } of effects) {
@@ -141,6 +142,8 @@ export class Person extends Actor {
         const request: ControlRequest = receipt !== undefined
           ? { kind: 'resolve', seq, decision: 'happened', value: receipt }
           : { kind: 'resolve', seq, decision: dice.pick(['rerun', 'fail'] as const) }
+        // Now and then somebody else decides it at the same moment. From dice of their own, as in program.ts.
+        if (apart.chance(0.3)) this.#besides(script, receipt !== undefined && apart.chance(0.5) ? request : { kind: 'resolve', seq, decision: receipt === undefined ? apart.pick(['rerun', 'fail'] as const) : 'fail' })
         await this.#insist(script, { ask: 'control', request })
       }
     } else if (code === 'undo_unreachable') {
@@ -149,7 +152,16 @@ export class Person extends Actor {
       }
     } else if (code === 'undo_failed') {
       const { seq } = details as { readonly seq: number }
+      if (apart.chance(0.3)) this.#besides(script, { kind: 'resolve', seq, decision: apart.pick(['rerun', 'skip', 'happened'] as const) })
       await this.#insist(script, { ask: 'control', request: { kind: 'resolve', seq, decision: dice.pick(['rerun', 'skip'] as const) } })
     }
+  }
+
+  #besides(script: Script, request: ControlRequest): void {
+    script.acts++
+    void this.#insist(script, { ask: 'control', request }).then((answer) => {
+      this.#schedule.note(`somebody else: ${JSON.stringify(request)} of ${script.runId}: ${JSON.stringify(answer)}`)
+      script.acts--
+    })
   }
 }
