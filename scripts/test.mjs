@@ -1,6 +1,6 @@
 // `npm test`: set-up, Chromium, types, lint, then every test on its host. Arguments go to Vitest: npm test -- --project node delivery
 // The last line is `N passed, N failed`; a check that fails counts as one. A skipped test is a failure of the run.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from './chromium.mjs'
@@ -15,6 +15,8 @@ import { typecheck } from './typecheck.mjs'
 
 const args = process.argv.slice(2)
 const results = mkdtempSync(join(tmpdir(), 'stepwell-test-'))
+/** What tests, browsers and workerd leave behind goes with it, whoever of them was killed. */
+const TMPDIR = join(results, 'tmp')
 let passed = 0
 let failed = 0
 let skipped = 0
@@ -26,13 +28,14 @@ function fail(what) {
 }
 
 try {
+  mkdirSync(TMPDIR)
   setup()
   const CHROME_PATH = chromium()
   if (!(await typecheck())) fail('the type check (npm run typecheck)')
   if ((await tool('oxlint/bin/oxlint', ['--type-aware', '--quiet'])) !== 0) fail('the lint (npm run lint)')
   const file = join(results, 'vitest.json')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
-  const code = await tool('vitest/vitest.mjs', ['run', ...reporters, ...args], { CHROME_PATH })
+  const code = await tool('vitest/vitest.mjs', ['run', ...reporters, ...args], { CHROME_PATH, TMPDIR })
   /** @type {Report} */
   const report = JSON.parse(readFileSync(file, 'utf8'))
   const byName = args.some((arg) => arg === '-t' || arg.startsWith('--testNamePattern'))

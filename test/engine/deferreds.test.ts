@@ -257,6 +257,25 @@ test('G20, G6: an attempt that is over, or whose driver was superseded, issues n
   expect(process.world.shelf.open(ID).keys('token', { limit: 9 })).toEqual([])
 })
 
+test('G20: a value that looks like an error is not the same settlement', async () => {
+  for (const first of ['value', 'error'] as const) {
+    const tokens: string[] = []
+    const w = workflow({ name: 'w', input: anything, deferreds }, async (ctx) => {
+      const other = ctx.deferred('other')
+      await ctx.step('mail', async ({ token }) => { tokens.push(await token(other)) })
+      return other.value()
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.settle(ID)
+    const same = { message: 'no', details: { why: 1 } }
+    const settle = (how: 'value' | 'error') => process.runs.settleDeferred(ID, 'other', tokens[0] as string, how === 'value' ? { value: same } : { error: same })
+    expect(await settle(first)).toEqual({ seq: 1, duplicate: false })
+    expect(await settle(first)).toEqual({ seq: 1, duplicate: true })
+    expect(await errorOf(() => settle(first === 'value' ? 'error' : 'value'))).toMatchObject({ code: 'already_resolved' })
+  }
+})
+
 test('G28: what is no deferred and no settlement is refused', async () => {
   const mails: string[] = []
   const w = approving(mails)
@@ -265,6 +284,9 @@ test('G28: what is no deferred and no settlement is refused', async () => {
   await process.runs.settle(ID)
   for (const settlement of [{ value: { by: 'x' }, error: 'y' }, { error: 5 }, { error: { message: 5 } }, { error: 'x'.repeat(1025) }, { error: { message: 'x', details: 5 } }, null, 5]) {
     expect(await errorOf(() => process.runs.settleDeferred(ID, 'approval', mails[0] as string, settlement as never))).toMatchObject({ code: 'invalid_argument' })
+  }
+  for (const [id, token] of [[5, mails[0]], ['approval', 5], [undefined, undefined]]) {
+    expect(await errorOf(() => process.runs.settleDeferred(ID, id as string, token as string, { value: { by: 'x' } }))).toMatchObject({ code: 'invalid_argument' })
   }
   for (const bad of ['nobody', '', 'toString']) {
     const undeclared = workflow({ name: 'w', input: anything, deferreds }, (ctx) => ctx.deferred(bad as 'other').value())

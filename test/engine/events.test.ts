@@ -575,6 +575,26 @@ describe('G1: the rows of events are a projection', () => {
   })
 })
 
+test('G1: rows of many events come back in many commits', async () => {
+  const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+    for (let i = 1; i <= 700; i++) ctx.emit('e', i)
+    await ctx.sleep('1 hour')
+  })
+  const world = new World()
+  const first = world.boot(w)
+  await first.runs.start(w, 0, { id: ID })
+  await first.runs.drive(ID)
+  await first.crash()
+  const kept = await of(world)
+  expect(kept).toHaveLength(700)
+  deleteEvents(world)
+  const sizes: number[] = []
+  const again = world.boot(w, { limits: { batchEntries: 60 }, faults: { committed: ({ rows = [] }) => { if (rows.some(({ table }) => table === 'event')) sizes.push(rows.length) } } })
+  await again.runs.settle(ID)
+  expect(await of(world)).toEqual(kept)
+  expect(sizes).toEqual([...Array.from({ length: 11 }, () => 60), 40])
+})
+
 describe('G18: a page of events', () => {
   const w = workflow({ name: 'w', input: anything }, async (ctx, count: number) => {
     for (let i = 1; i <= count; i++) ctx.emit('e', i)
@@ -623,6 +643,16 @@ describe('G18: a page of events', () => {
     expect((await errorOf(() => eventPage(store, { after: 3 }))).details).toEqual({ after: 3, oldest: 5, last: 9 })
     expect(numbers((await eventPage(store, { after: 4 })).items)).toEqual([5, 6, 7, 8])
     expect((await errorOf(() => eventPage(store, { after: 8 }))).details).toEqual({ after: 8, oldest: 10, last: 9 })
+  })
+
+  test('G18: a run that has ended is not over for a reader who has not got its last event', async () => {
+    const process = open(w)
+    expect(await process.run(w, 5)).toMatchObject({ status: 'completed' })
+    const store = process.world.shelf.open(ID)
+    expect(await eventPage(store)).toMatchObject({ next: 5, isOver: true })
+    deleteEvents(process.world, (key) => key === inboxKey(5))
+    expect(await eventPage(store)).toMatchObject({ next: 4, isOver: false })
+    expect((await errorOf(() => eventPage(store, { after: 4 }))).details).toEqual({ after: 4, oldest: 6, last: 5 })
   })
 
   test('G25: large events make short pages, that go on where they end', async () => {

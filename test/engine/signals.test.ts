@@ -90,6 +90,26 @@ describe('a signal', () => {
     }
   })
 
+  test('G17: a clear takes all of them that have its name, however many there are', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => [await ctx.signal('word'), await ctx.signal('go')])
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    for (let i = 1; i <= 150; i++) await process.runs.signal(ID, i === 75 ? { name: 'word', payload: { text: 'kept' } } : { name: 'go', payload: i })
+    expect(await process.runs.clearSignals(ID, 'go')).toEqual({ cleared: 149 })
+    await process.runs.signal(ID, { name: 'go', payload: 'behind' })
+    expect(await process.runs.settle(ID)).toEqual(completed)
+    expect((await process.runs.summary(ID)).output).toEqual([{ text: 'KEPT' }, 'behind'])
+  })
+
+  test('G17, G23: a host that does not know the workflow takes no signal, since it cannot check it', async () => {
+    const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go'))
+    const world = new World()
+    await world.boot(w).runs.start(w, 0, { id: ID })
+    const other = world.boot(workflow({ name: 'other', input: anything, signals }, async () => 0))
+    expect(await errorOf(() => other.runs.signal(ID, { name: 'go', payload: 1 }))).toMatchObject({ code: 'not_registered', message: expect.stringContaining('w') })
+    expect(world.row()).toMatchObject({ inbox: 0 })
+  })
+
   test('G17: the same one from two senders is there once, whatever the first has read when the second stores it', async () => {
     const w = workflow({ name: 'w', input: anything, signals }, async (ctx) => ctx.signal('go'))
     const world = new World()
