@@ -230,6 +230,7 @@ export const bugs = [
   ['the simulator', 'a restart that was acknowledged just before a cancel was committed was acted on by the process that took the run over', 'test/engine/simulated.test.ts'],
   ['the simulator', 'a run that its deadline had ended failed again at once when it was retried or restarted, and a cancel of it was acknowledged and had no effect', 'test/engine/control.test.ts'],
   ['the simulator', 'a probe that had answered when the disk was full answered once more in the next drive: the effect had two outcomes', 'test/engine/simulated.test.ts'],
+  ['the simulator', 'a decision that was stored twice, because an answer got lost or two people decided at once, was acted on twice: an effect had two outcomes or was called twice and the journal did not replay, an undo was tried once too often', 'test/engine/simulated.test.ts'],
   ['the simulator', 'an effect whose intent was in a commit that was refused, because a signal came while another one was taken, was in no commit any more and never began', 'test/engine/signals.test.ts'],
   ['the simulator', 'a tab stored the event of a step behind the outcome that another tab had given it', 'test/engine/events.test.ts'],
   ['the simulator', 'an effect whose policy is `rerun` was called again at once and without end while the outside world was down', 'test/engine/effects.test.ts'],
