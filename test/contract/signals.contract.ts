@@ -209,12 +209,15 @@ export const signalCases: readonly SignalCase[] = [
       for (let i = 0; i < 2; i++) await first.signal(RUN, { name: 'go', payload: 'equal' })
       let crashed = 0
       const host = new TestHost({ quiesce: harness.quiesce, startAt: first.host.now(), seed: 7 })
-      let handle: FaultStore | undefined
-      const driver = new TestRuns({ host, workflows: [gate], storeUsesRealTime: true, open: async (run) => (handle = new FaultStore(await harness.open(run), {
+      let die = (): void => {}
+      const died = new Promise<void>((resolve) => { die = resolve })
+      const driver = new TestRuns({ host, workflows: [gate], storeUsesRealTime: true, open: async (run) => new FaultStore(await harness.open(run), {
+        crashed: die,
         fault: ({ method, batch }) => method === 'commit' && batch?.rows?.some(({ table }) => table === 'signal') === true && ++crashed === 1 ? { do: 'crash', when } : undefined,
-      })) })
+      }) })
       void driver.drive(RUN)
-      for (let i = 0; i < 1000 && handle?.isDead !== true; i++) await harness.quiesce()
+      // As long as this store takes.
+      await died
       equal(crashed, 1, 'crashes')
       equal(await place.left(), when === 'before' ? 2 : 1, `signals that are left after a crash ${when} the commit`)
       equal(await place.outcome(), { first: 'equal', second: 'equal', at: 0 }, 'what was taken')
