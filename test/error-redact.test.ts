@@ -60,13 +60,14 @@ describe('maskSecrets', () => {
     }), { numRuns: 5000 })
   })
 
+  // Longer by far than it takes, and shorter by far than what grows with the square.
   test('G25: a text of a megabyte takes no more than its length', () => {
     const n = 250_000
     for (const part of ['password', 'password=', 'password="', 'password=\\"', 'authorization:', 'authorization ', 'Bearer ', '//', '//a:', '?', '?a-', 'eyJ', 'eyJabcdefgh.', ' ', '"', '\\', 'a', 'cookie: ', '=:']) {
       const text = part.repeat(Math.ceil(n / part.length))
       const began = performance.now()
       maskSecrets(text, 'message')
-      expect(performance.now() - began, part).toBeLessThan(1500)
+      expect(performance.now() - began, part).toBeLessThan(10_000)
     }
   })
 })

@@ -65,7 +65,8 @@ describe('two hosts over one database', () => {
     const from = performance.now()
     await a.close()
     await gate.reached()
-    expect(performance.now() - from).toBeLessThan(2_000)
+    // Its timer, for those whose driver has died, is half a minute away.
+    expect(performance.now() - from).toBeLessThan(15_000)
     gate.open()
     expect(await result).toBe('done')
     expect(ledger.lines).toEqual(['a', 'b', 'b'])

@@ -39,7 +39,7 @@ export function stored(id: string): Promise<Stored> {
 
 export const nothing: Stored = { tables: {}, alarm: null }
 
-export async function until<T>(what: string, look: () => Promise<T | undefined | false>, ms = 10_000): Promise<T> {
+export async function until<T>(what: string, look: () => Promise<T | undefined | false>, ms = 20_000): Promise<T> {
   const end = Date.now() + ms
   for (;;) {
     const found = await look()
