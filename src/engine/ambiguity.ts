@@ -102,6 +102,11 @@ export class Ambiguities {
     }
   }
 
+  /** Something is decided about it in the group that is put together now: what an attempt of it reported late is for the next one. */
+  isDecided({ base }: Attempt): boolean {
+    return this.#effects.open.get(base as string)?.phase === 'decided'
+  }
+
   /** G13: an outcome after the attempt's timeout, under the same authority. It is recorded, and delivered only if nothing was decided yet. */
   async late(group: Group, attempt: Attempt, outcome: Outcome): Promise<void> {
     const base = attempt.base as string
@@ -109,7 +114,7 @@ export class Ambiguities {
     if (!outcome.ok && ambiguityOf(outcome.error) !== undefined) return
     if (open !== undefined) {
       const isLast = open.intent.attempt === attempt.number
-      if (open.phase === 'running' || open.phase === 'decided') {
+      if (open.phase === 'running') {
         // Another attempt is under way, or this one's timeout was not written yet: known when that settles, whatever it says.
         if (outcome.ok || isLast) open.late = { attempt, outcome }
       } else if (isLast || outcome.ok) {

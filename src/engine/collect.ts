@@ -166,7 +166,7 @@ export class Collector {
     // First: what is known needs no decision and no further attempt.
     while (hasRoom(group, limits)) {
       const late = attempts.late[group.late]
-      if (late === undefined) break
+      if (late === undefined || effects.ambiguities.isDecided(late.attempt)) break
       group.late++
       await effects.ambiguities.late(group, late.attempt, late.outcome)
     }

@@ -75,7 +75,7 @@ export class Live {
         if (bug !== undefined) return { kind: 'blocked', error: bug }
         effects.close()
         // With nothing to settle and nothing to undo, a cancel and the end share one commit.
-        if (!effects.isOpen && !effects.isBusy) return finish(pass, this)
+        if (!effects.isOpen && !effects.isBusy && attempts.late.length === 0) return finish(pass, this)
         attempts.abandon(pass.winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'), ({ role }) => role === 'step')
         attempts.abortEffects(pass.winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this effect'))
       }

@@ -249,6 +249,56 @@ describe('G13: what nobody knows', () => {
     })
   }
 
+  for (const order of [[1, 2], [2, 1]] as const) {
+    for (const happened of order) {
+      test(`G13: two attempts that had timed out report in the same moment, ${order.join(' before ')}, and the ${happened === 1 ? 'first' : 'second'} has happened: it is known, and not called again`, async () => {
+        const gates = [gate<string>(), gate<string>()]
+        const undone: unknown[] = []
+        const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+          const value = await ctx.effect('e', ({ attempt }) => gates[attempt - 1]?.promise ?? Promise.resolve('once more'), {
+            ...money, onAmbiguous: 'rerun', retry: { limit: 5, delay: '1 second', jitter: 0 }, undo: (outcome) => { undone.push(outcome) },
+          })
+          throw new Error(`after ${value}`)
+        })
+        const process = open(w)
+        await process.runs.start(w, 0, { id: ID })
+        const drive = await process.begin()
+        for (const ms of [5000, 1000, 5000]) await process.pass(ms)
+        expect(effects(process)).toEqual(['effect_intended e', 'effect_ambiguous e', 'effect_decided e', 'effect_intended e', 'effect_ambiguous e'])
+        for (const attempt of order) {
+          if (attempt === happened) gates[attempt - 1]?.open(`paid by ${attempt}`)
+          else gates[attempt - 1]?.fail(new Error('declined'))
+        }
+        await process.idle()
+        expect(await drive.end).toEqual({ kind: 'ended', status: 'failed' })
+        expect((await process.runs.summary(ID)).error).toMatchObject({ message: `after paid by ${happened}` })
+        expect(effects(process).filter((kind) => kind === 'effect_intended e')).toHaveLength(2)
+        expect(effects(process).filter((kind) => kind === 'effect_completed e')).toHaveLength(1)
+        expect(undone).toEqual([`paid by ${happened}`])
+        expect(process.now - (process.world.entries()[0]?.at ?? 0)).toBe(11_000)
+      })
+    }
+  }
+
+  test('G13: of two that report in the same moment the last attempt fails for good, and the first has happened: recorded before the end, and undone', async () => {
+    const gates = [gate<string>(), gate<string>()]
+    const undone: unknown[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.effect('e', ({ attempt }) => (gates[attempt - 1] as { promise: Promise<string> }).promise, {
+        ...money, onAmbiguous: 'rerun', retry: { limit: 5, delay: '1 second', jitter: 0 }, undo: (outcome) => { undone.push(outcome) },
+      })
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    for (const ms of [5000, 1000, 5000]) await process.pass(ms)
+    gates[1]?.fail(permanent(new Error('declined')))
+    gates[0]?.open('paid')
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'failed' })
+    expect(effects(process).slice(5)).toEqual(['effect_decided e', 'effect_failed e', 'effect_recorded e', 'undo_started', 'undo_intended e', 'undo_completed e'])
+    expect(undone).toEqual(['paid'])
+  })
+
   test('G13: rerun waits as retry says, gives up when it is used up, and a crash in between changes neither', async () => {
     const called: number[] = []
     const w = workflow({ name: 'w', input: anything }, async (ctx) => ctx.effect('e', () => {
