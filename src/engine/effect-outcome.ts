@@ -158,6 +158,7 @@ export class EffectOutcomes {
   /** Nothing of it is open behind this commit. `refusal`: the error that it ends with. */
   end(group: Group, open: OpenEffect, refusal?: Uint8Array): void {
     group.after.push(() => {
+      this.#effects.answered(open.call)
       this.#effects.open.delete(baseOf(open.call))
       this.#effects.history.standings.delete(open.call.key)
       this.#live.timed.delete(open.call)

@@ -28,6 +28,8 @@ export class Effects {
   #pass: Pass
   #live: Live
   #queue: Pending[] = []
+  /** Their outcome is in the journal, and perhaps not delivered yet. Weak: what was delivered stays reachable from nowhere (G10). */
+  readonly #answered = new WeakSet<Pending>()
   #joins = new Joins()
 
   constructor(pass: Pass, live: Live) {
@@ -105,7 +107,12 @@ export class Effects {
   /** Somebody waits for it, and may still be answered. */
   isWanted(call: Pending): boolean {
     const { ended, outstanding } = this.#pass
-    return ended === undefined && outstanding.get(call.key) === call && !this.#live.isOver(this.#pass, this.#live.state.host.now())
+    return ended === undefined && outstanding.get(call.key) === call && !this.#answered.has(call) && !this.#live.isOver(this.#pass, this.#live.state.host.now())
+  }
+
+  /** Its outcome is committed. While the run is paused it is delivered later, and nothing else may be in the meantime. */
+  answered(call: Pending): void {
+    this.#answered.add(call)
   }
 
   /** Nobody acts under this key any more: whoever waited for that is begun. `refusal`: the error that they get instead. */
@@ -203,6 +210,9 @@ export class Effects {
       ...named(call), kind: isFailure ? 'effect_failed' : 'effect_completed', calls: this.#pass.calls, attempt: 0, payload: entry.payload, blob: entry.blob,
     })
     group.bytes += entry.payload.length
-    group.after.push(() => this.release(baseOf(call)))
+    group.after.push(() => {
+      this.answered(call)
+      this.release(baseOf(call))
+    })
   }
 }

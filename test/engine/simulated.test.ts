@@ -7,7 +7,7 @@ import type { Decided } from '../../src/engine/ambiguity.ts'
 import { requestCancel } from '../../src/engine/cancel.ts'
 import { requestControl } from '../../src/engine/control.ts'
 import { post } from '../../src/engine/post.ts'
-import { ambiguous, workflow } from '../../src/index.ts'
+import { ambiguous, permanent, workflow } from '../../src/index.ts'
 import { kindCodes } from '../../src/journal/entry.ts'
 import { exportRun } from '../../src/journal/export.ts'
 import { isMidDrive } from '../../src/journal/record.ts'
@@ -558,6 +558,48 @@ async function replayed(world: World, definition: Parameters<typeof checkReplay>
   const checked = await checkReplay(lines, definition, { quiesce })
   return checked.ok ? { ok: true } : { ok: false, error: checked.error.message }
 }
+
+describe('G2, G13: an effect failed while the run was paused, and an attempt that had timed out reports before that is delivered', () => {
+  for (const policy of ['probe', 'rerun'] as const) {
+    for (const fails of [false, true]) {
+      test(`policy ${policy}, and the run ${fails ? 'fails' : 'completes'}: one outcome, and what has happened is on record`, async () => {
+        const [bank, second, probe, other] = [gate<string>(), gate<string>(), gate<'did-not-happen'>(), gate()]
+        const undone: unknown[] = []
+        const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+          await ctx.all({
+            // The host does not go to sleep meanwhile.
+            b: (c) => c.step('b', () => other.promise),
+            a: (c) => c.effect('a', ({ attempt }) => (attempt === 1 ? bank : second).promise, {
+              kind: 'money', input: 1, timeout: '5 seconds', retry: { limit: policy === 'probe' ? 0 : 1, delay: 0 }, onAmbiguous: policy, probe: () => probe.promise, undo: (outcome) => { undone.push(outcome) },
+            }).catch((error: { code: string }) => error.code),
+          })
+          if (fails) throw new Error('no')
+        })
+        const process = open(w)
+        await process.runs.start(w, 0, { id: ID })
+        const drive = await process.begin()
+        await process.pass(5000)
+        await process.runs.control(ID, { kind: 'pause' })
+        await process.idle(5)
+        probe.open('did-not-happen')
+        second.fail(permanent(new Error('declined')))
+        await process.idle(5)
+        expect(process.world.kinds().at(-1)).toBe('effect_failed all/a/a')
+        bank.open('paid')
+        await process.idle(5)
+        expect(process.world.record().status).toBe('paused')
+        await process.runs.control(ID, { kind: 'resume' })
+        await process.idle(5)
+        other.open()
+        expect(await drive.end).toEqual({ kind: 'ended', status: fails ? 'failed' : 'completed' })
+        const kinds = process.world.kinds()
+        expect(kinds.filter((kind) => ['effect_failed', 'effect_completed', 'effect_recorded'].some((each) => kind.startsWith(each)))).toEqual(['effect_failed all/a/a', 'effect_recorded all/a/a'])
+        expect(undone).toEqual(fails ? ['paid'] : [])
+        expect(await replayed(process.world, w)).toEqual({ ok: true })
+      })
+    }
+  }
+})
 
 describe('G13: a decision that is there twice counts once', () => {
   const decisions = [
