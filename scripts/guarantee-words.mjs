@@ -232,6 +232,7 @@ export const bugs = [
   ['the simulator', 'a probe that had answered when the disk was full answered once more in the next drive: the effect had two outcomes', 'test/engine/simulated.test.ts'],
   ['the simulator', 'a decision that was stored twice, because an answer got lost or two people decided at once, was acted on twice: an effect had two outcomes or was called twice and the journal did not replay, an undo was tried once too often', 'test/engine/simulated.test.ts'],
   ['the simulator', 'an effect whose end was committed while the run was paused had a second outcome when an attempt that had timed out reported before the first was delivered', 'test/engine/simulated.test.ts'],
+  ['the simulator', 'a generation that inherited a part of the one before counted patches that were applied behind that part: older code that drove it went on without them, and newer code could not replay it', 'test/engine/simulated.test.ts'],
   ['reading what follows from the bug above', 'of two attempts at an effect that had timed out and reported in the same moment only the first report counted: one that told that it had happened was lost, and the effect was called again, or not undone', 'test/engine/effects.test.ts'],
   ['the simulator', 'an effect whose intent was in a commit that was refused, because a signal came while another one was taken, was in no commit any more and never began', 'test/engine/signals.test.ts'],
   ['the simulator', 'a tab stored the event of a step behind the outcome that another tab had given it', 'test/engine/events.test.ts'],

@@ -1,7 +1,7 @@
 // The next generation of a run: after a divergence, if its workflow wants that (G9), or because somebody has asked for it. Its history
 // begins with `generation_started`; nothing of an older one is changed.
 
-import { encode } from '../codec.ts'
+import { decode, encode } from '../codec.ts'
 import { StepwellError } from '../errors.ts'
 import { before, type Range } from '../journal/cursor.ts'
 import { claim, decodeEntry, type Entry, type EntryKind } from '../journal/entry.ts'
@@ -59,6 +59,13 @@ export async function* entriesOf(store: RunStore, ranges: readonly Range[]): Asy
   }
 }
 
+/** The patches that these parts of the journal were made with. What a generation does not inherit of the one before says nothing about it. */
+export async function patchesIn(store: RunStore, ranges: readonly Range[]): Promise<readonly string[]> {
+  const names = new Set<string>()
+  for await (const { kind, payload } of entriesOf(store, ranges)) if (kind === 'patch_applied') names.add((decode(payload) as { readonly name: string }).name)
+  return [...names]
+}
+
 export async function restartDiverged(state: RunState, attempts: Attempts, error: StepwellError): Promise<void> {
   const { record } = state
   const generation = record.generation + 1
@@ -90,6 +97,7 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
   await recountEvents(state, record.generationSeq)
   const generation = record.generation + 1
   const rows = await sentAgain(state, message.inherited)
+  const patches = record.patches.length === 0 ? [] : await patchesIn(state.store, message.inherited)
   state.writer.generation = generation
   const deadline = await deadlineAnew(state)
   const payload: GenerationPayload = {
@@ -100,7 +108,7 @@ export async function restartAsked(state: RunState, attempts: Attempts, epoch: n
     take, rows, durability: 'strict',
     change: {
       record: {
-        generation, generationSeq: state.writer.head.seq + 1, inherited: message.inherited, patches: message.inherited.length === 0 ? [] : record.patches,
+        generation, generationSeq: state.writer.head.seq + 1, inherited: message.inherited, patches,
         status: 'running', deadline, blocked: undefined, paused: undefined, endedAt: undefined, expiresAt: undefined, lastSeq: undefined, notBefore: undefined, waitingFor: [], wakes: 0,
         restartId: message.id ?? record.restartId,
       },

@@ -7,6 +7,7 @@ import { decode } from '../codec.ts'
 import type { GenerationPayload, RunRecord } from '../journal/record.ts'
 import type { StoredEntry } from '../store/store.ts'
 import { recountEvents, restoreEvents } from './events.ts'
+import { patchesIn } from './generation.ts'
 import { expiry } from './notice.ts'
 import type { RunState } from './state.ts'
 
@@ -51,7 +52,7 @@ export async function rebuild(
     return status
   }
   let { seq, hash } = await before(store, record.generationSeq)
-  let { generationSeq, inherited, patches, deadline } = record
+  let { generationSeq, inherited, deadline } = record
   while (seq < last.seq) {
     const page = await store.entries(seq, 100)
     if (page.length === 0) break
@@ -63,11 +64,11 @@ export async function rebuild(
         const payload = decode(each.payload) as GenerationPayload
         inherited = payload.inherited ?? []
         if (payload.deadline !== undefined) deadline = payload.deadline ?? undefined
-        patches = inherited.length === 0 ? [] : patches
-      } else if (each.kind === 'patch_applied') patches = [...patches, (decode(each.payload) as { name: string }).name]
+      }
     }
   }
   writer.generation = entry.generation
+  const patches = await patchesIn(store, [...inherited, { from: generationSeq, to: Infinity }])
   await recountEvents(state, record.generationSeq)
   await state.commit([], {
     change: { record: { generation: entry.generation, generationSeq, inherited, patches, deadline, status: 'running', endedAt: undefined, expiresAt: undefined, lastSeq: undefined }, wakeAt: state.wakeAt, mark: false },

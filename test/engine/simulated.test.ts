@@ -601,6 +601,66 @@ describe('G2, G13: an effect failed while the run was paused, and an attempt tha
   }
 })
 
+describe('G9: a patch that lies behind what the next generation inherits', () => {
+  const code = (version: 1 | 2, place: 'before' | 'behind'): AnyWorkflow => workflow({ name: 'w', version, replays: version === 2 ? [1] : [], input: anything }, async (ctx) => {
+    const patch = async (at: typeof place): Promise<void> => {
+      if (version === 2 && at === place && ctx.patched('two')) await ctx.step('new', () => 1)
+    }
+    await ctx.step('a', () => 1)
+    await ctx.sleep('1 hour')
+    await patch('before')
+    await ctx.step('b', () => { throw new Error('no') }, { retry: { limit: 0 } }).catch(() => {})
+    await patch('behind')
+    await ctx.step('c', () => 1)
+    await ctx.sleep('1 hour')
+    throw new Error('after all')
+  })
+  const failed = { kind: 'ended', status: 'failed' }
+  /** Begun by older code, brought to its end by newer code, and asked to go on from its failure. */
+  const retried = async (place: 'before' | 'behind'): Promise<World> => {
+    const world = new World()
+    const old = world.boot(code(1, place))
+    await old.runs.start(code(1, place), 0, { id: ID })
+    await old.runs.drive(ID)
+    await old.crash()
+    const newer = world.boot(code(2, place))
+    newer.host.advance(3_600_000)
+    expect(await newer.runs.settle(ID)).toEqual(failed)
+    expect(world.kinds().filter((kind) => kind.startsWith('patch_applied') || kind.endsWith('new'))).toEqual(['patch_applied', 'step_completed new'])
+    await newer.runs.control(ID, { kind: 'retry' })
+    await newer.crash()
+    return world
+  }
+  /** What the second generation has of it. */
+  const again = (world: World): readonly string[] => world.kinds().slice(world.kinds().indexOf('generation_started') + 1).filter((kind) => kind.startsWith('patch_applied') || kind.endsWith('new'))
+
+  test.each([1, 2] as const)('is not of it: code of version %d goes on as it would, and newer code replays that', async (version) => {
+    const world = await retried('behind')
+    const first = world.boot(code(version, 'behind'))
+    expect(await first.runs.drive(ID)).toMatchObject({ kind: 'parked' })
+    expect(again(world)).toEqual(version === 1 ? [] : ['patch_applied', 'step_completed new'])
+    const { patches, inherited } = world.record()
+    expect(patches).toEqual(version === 1 ? [] : ['two'])
+    await first.crash()
+    // The row is a projection: where it is behind, the journal says the same.
+    world.rewrite({ generation: 1, generationSeq: 1, inherited: [], patches: version === 1 ? ['two'] : [], status: 'running' }, ID, first.now)
+    const newer = world.boot(code(2, 'behind'))
+    expect(await newer.runs.drive(ID)).toMatchObject({ kind: 'parked' })
+    expect(world.record()).toMatchObject({ generation: 2, patches, inherited })
+    expect(await newer.runs.settle(ID)).toEqual(failed)
+    expect(await replayed(world, code(2, 'behind'))).toEqual({ ok: true })
+  })
+
+  test('one that it does inherit is of it: older code is refused, and newer code goes on with it', async () => {
+    const world = await retried('before')
+    expect(await world.boot(code(1, 'before')).runs.settle(ID)).toMatchObject({ kind: 'blocked', blocked: { code: 'divergence' } })
+    expect(world.record().patches).toEqual(['two'])
+    expect(await world.boot(code(2, 'before')).runs.settle(ID)).toEqual(failed)
+    expect(again(world)).toEqual([])
+    expect(await replayed(world, code(2, 'before'))).toEqual({ ok: true })
+  })
+})
+
 describe('G13: a decision that is there twice counts once', () => {
   const decisions = [
     ['happened', { value: 'by hand' }, 'by hand', 1, ['effect_decided', 'effect_completed']],
