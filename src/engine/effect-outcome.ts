@@ -138,7 +138,8 @@ export class EffectOutcomes {
   async #orphan(attempt: Attempt): Promise<OpenEffect | undefined> {
     const base = attempt.base as string
     const ledger = await readLedger(this.#live.state.store, base)
-    if (ledger?.intent === undefined || ledger.kind === 'step') return undefined
+    // What an earlier attempt reported late has settled it meanwhile: nothing that this one says changes that.
+    if (ledger?.intent === undefined || ledger.kind === 'step' || ledger.status === 'done' || ledger.status === 'undone') return undefined
     const open = opened(strange(ledger, base), ledger.intent, ledger, 'running')
     this.#effects.open.set(base, open)
     return open

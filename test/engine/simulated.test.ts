@@ -601,6 +601,48 @@ describe('G2, G13: an effect failed while the run was paused, and an attempt tha
   }
 })
 
+describe('G13: a late report settles an effect when a drive begins, and its next attempt is still under way', () => {
+  test.each(['times out', 'happens', 'fails'] as const)('which then %s: that is no news, and harms nothing', async (how) => {
+    const [first, second, step] = [gate<string>(), gate<string>(), gate()]
+    let calls = 0
+    let full = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      const { a } = await ctx.all({
+        a: (c) => c.effect('a', () => (++calls === 1 ? first : second).promise, { kind: 'money', input: 1, timeout: '5 seconds', onAmbiguous: 'rerun', retry: { limit: 5, delay: 0 } }),
+        b: (c) => c.step('b', () => step.promise),
+      })
+      // Here for as long as the second attempt may take.
+      await ctx.step('wait', () => late.promise)
+      return a
+    })
+    const late = gate()
+    const process = open(w, { faults: { fault: ({ batch }) => full > 0 && batch?.entries?.some(({ bytes }) => bytes[1] === kindCodes.step_completed) === true && full-- > 0 ? { do: 'quota' } : undefined } })
+    await process.runs.start(w, 0, { id: ID })
+    await process.begin()
+    await process.pass(5000)
+    await process.idle(10)
+    expect(calls).toBe(2)
+    // A drive ends because of a full disk, and before the next one begins the first attempt reports.
+    full = 1
+    step.open()
+    await process.idle(10)
+    expect(full).toBe(0)
+    first.open('paid by the first')
+    await process.idle(5)
+    const { end } = await process.begin()
+    await process.idle(10)
+    expect(process.world.kinds().filter((kind) => kind === 'effect_completed all/a/a')).toHaveLength(1)
+    if (how === 'happens') second.open('paid by the second')
+    if (how === 'fails') second.fail(permanent(new Error('declined')))
+    if (how === 'times out') await process.pass(5000)
+    await process.idle(10)
+    late.open()
+    expect(await end).toEqual({ kind: 'ended', status: 'completed' })
+    expect((await process.runs.summary(ID)).output).toBe('paid by the first')
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+})
+
 describe('G9: a patch that lies behind what the next generation inherits', () => {
   const code = (version: 1 | 2, place: 'before' | 'behind'): AnyWorkflow => workflow({ name: 'w', version, replays: version === 2 ? [1] : [], input: anything }, async (ctx) => {
     const patch = async (at: typeof place): Promise<void> => {

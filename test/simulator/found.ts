@@ -25,6 +25,7 @@ export const found: readonly (readonly [seed: number, what: string])[] = [
   [10032893, 'the same, with an effect of another branch'],
   [40227415, 'what an attempt reported late, while the run was paused and its end was committed and not delivered, was a second outcome'],
   [60092443, 'a retry inherited what came before a patch, older code went on without the patch, and newer code answered it with true'],
+  [70161760, 'an attempt whose effect had been settled by a late report of an earlier one timed out, and blocked the run as an internal error'],
   [41002103, 'a decision whose answer got lost was stored twice, and acted on twice in one commit: an effect had two outcomes'],
   [41003210, 'the same, of two people who decided otherwise at the same moment'],
 ]
