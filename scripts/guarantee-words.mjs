@@ -246,14 +246,14 @@ export const bugs = [
 
 /** Names of figures that the table shows, in this order, and what they count. @type {typeof import('./guarantee-words.mjs').figures} */
 export const figures = [
-  ['simulate.schedules', 'schedules simulated in one run'],
+  ['simulate.schedules', 'schedules simulated in the longest run, before there were signals, events and deferreds'],
   ['simulate.faults', 'faults in them'],
   ['simulate.violations', 'of them, schedules that violated a guarantee'],
-  ['simulateSince.schedules', 'schedules simulated in one run since there are signals and events'],
-  ['simulateSince.violations', 'of them, schedules that violated a guarantee'],
+  ['simulateSince.schedules', 'schedules simulated since, in runs that each went on for as long as there was time'],
+  ['simulateSince.violations', 'of them, schedules that violated a guarantee: each is fixed, and in the table below'],
   ['crashPoints.explored', 'crash schedules explored'],
   ['crashPoints.crashes', 'processes that died in them'],
-  ['kills.workerd', 'kills of workerd survived'],
+  ['kills.workerd', 'kills of workerd survived, before there were signals'],
   ['kills.chromium', 'kills of Chromium survived'],
   ['kills.runs', 'runs under kills'],
   ['fuzz.inputs', 'inputs fuzzed'],
