@@ -170,7 +170,10 @@ export interface Run<D> {
   status(): Promise<RunSummary>
   /** The output, when the run completes. Throws the run's error when it fails, `cancelled` when it was cancelled. */
   result(options?: ResultOptions): Promise<WorkflowOutput<D>>
-  /** Durable when it returns. Repeats are harmless. */
+  /**
+   * Durable when it returns; repeats are harmless. The run ends as `cancelled`, whoever dies, unless its end or `deadline_passed` was in the
+   * journal before.
+   */
   cancel(options?: CancelOptions): Promise<CancelOutcome>
   /** Stops at the next delivery, until `resume`; survives restarts. What steps have under way is still recorded. */
   pause(): Promise<ControlOutcome>

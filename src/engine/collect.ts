@@ -157,7 +157,8 @@ export class Collector {
       }
       // Nothing was sent until now: what is committed before this is preferred to the timeout.
       if (call.signal !== undefined) group.inbox = state.inboxSeen
-      addOutcome(group, { kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number })
+      // `at`: a clock that is set back before the commit must not show the function a time before the one it has waited for.
+      addOutcome(group, { kind: 'timer_fired', key: call.key, fingerprint: call.fingerprint, calls: pass.calls, due: call.due as number, at: now })
       group.after.push(() => timed.delete(call))
     }
     // This commit can be refused because of a message, and is then put together anew. What follows is not: an effect that is in a group that

@@ -8,7 +8,7 @@ import type { Live } from './live.ts'
 import { ending, type RunEnd } from './notice.ts'
 import { describe, toPayload } from './outcome.ts'
 import type { Pass, PassEnd } from './pass.ts'
-import { announce, commitWinding } from './winding.ts'
+import { announce, commitWinding, isCancellable } from './winding.ts'
 
 /**
  * Ends the run, or says why it is blocked instead. Steps still open are aborted. The commit requires that no message came since
@@ -19,13 +19,15 @@ export async function finish(pass: Pass, live: Live): Promise<PassEnd> {
   const { state, attempts, inbox } = live
   for (let isNews = false; ; isNews = true) {
     if (pass.isDead) return { kind: 'stopped' }
-    if (pass.winding === undefined && inbox.cancel !== undefined) announce(pass, live, 'cancel_requested', state.host.now())
+    if (inbox.cancel !== undefined && isCancellable(pass)) {
+      if (pass.winding !== undefined) return { kind: 'again' }
+      announce(pass, live, 'cancel_requested', state.host.now())
+    }
     const bug = bugOf(pass)
     if (bug !== undefined) return { kind: 'blocked', error: bug }
     const { undo } = live.effectsOf(pass)
     if (undo.isWanted) {
-      await commitWinding(pass, live)
-      const end = await undo.run()
+      const end = await commitWinding(pass, live) ?? await undo.run()
       if (end !== undefined) return end
     }
     const { winding } = pass
@@ -60,8 +62,8 @@ async function decideAll(pass: Pass, { state }: Live): Promise<boolean> {
   let isCancelled = false
   for (const { number, message } of await state.messages()) {
     if (message.kind === 'restart') continue
-    if (message.kind === 'cancel' && pass.winding?.cause !== 'cancel_requested') isCancelled = pass.winding === undefined
-    if (message.kind !== 'cancel' || pass.winding !== undefined) state.decided.push(number)
+    if (message.kind === 'cancel' && isCancellable(pass)) isCancelled = true
+    else state.decided.push(number)
   }
   return isCancelled
 }

@@ -60,12 +60,14 @@ export class Live {
       if (pass.foreign !== undefined) return { kind: 'blocked', error: pass.foreign }
       if (patches.isUnstored) {
         // Asked behind a cancel that is not committed yet: the journal keeps that order.
-        await commitWinding(pass, this)
+        const end = await commitWinding(pass, this)
+        if (end !== undefined) return end
         await patches.commit(pass)
       }
       if (events.isUnchecked) await events.check()
       if (events.isUnstored) {
-        await commitWinding(pass, this)
+        const end = await commitWinding(pass, this)
+        if (end !== undefined) return end
         await events.commit(pass)
       }
       const now = state.host.now()
@@ -79,7 +81,8 @@ export class Live {
         attempts.abandon(pass.winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this step'), ({ role }) => role === 'step')
         attempts.abortEffects(pass.winding?.error ?? new StepwellError('cancelled', 'the run ended without waiting for this effect'))
       }
-      if (pass.winding?.isCommitted === false) await commitWinding(pass, this)
+      const outranked = pass.winding?.isCommitted === false ? await commitWinding(pass, this) : undefined
+      if (outranked !== undefined) return outranked
       const cause = isOver ? undefined : causeToWind(pass, this, now)
       if (cause === undefined && inbox.isPausing) await inbox.pause(pass)
       const isHeld = this.isHeld(pass, now)

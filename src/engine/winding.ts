@@ -7,7 +7,7 @@ import type { Entry } from '../journal/entry.ts'
 import type { CancelPayload } from '../journal/record.ts'
 import type { Draft } from '../journal/writer.ts'
 import type { Live } from './live.ts'
-import type { Pass } from './pass.ts'
+import type { Pass, PassEnd } from './pass.ts'
 
 /** How a run is wound up: it can only end as its cause says, and until `graceUntil` only cleanup may call. */
 export interface Winding {
@@ -19,6 +19,14 @@ export interface Winding {
   readonly draft: Draft | undefined
   /** The messages that asked for it: they go in the commit of its entry, never before. */
   readonly take: readonly number[]
+}
+
+/**
+ * A cancel that comes now decides how the run ends: one that is acknowledged before `deadline_passed` is in the journal outranks it,
+ * also where the function was told of the deadline already (G21).
+ */
+export function isCancellable({ winding }: Pass): boolean {
+  return winding === undefined || (winding.cause === 'deadline_passed' && !winding.isCommitted)
 }
 
 /** Why the run is to be wound up now, if it is. */
@@ -55,13 +63,26 @@ export function wind(pass: Pass, live: Live, entry: { readonly kind: Entry['kind
   pass.effects.releaseUnwanted()
 }
 
-/** A cancel or deadline that was delivered, as a commit of its own: more follows it than the end. */
-export async function commitWinding(pass: Pass, live: Live): Promise<void> {
+/**
+ * A cancel or deadline that was delivered, as a commit of its own: more follows it than the end. The commit of a deadline requires that
+ * no message came since the inbox was read. Answers with the end of the pass when a cancel did: the next one tells the function of that.
+ */
+export async function commitWinding(pass: Pass, live: Live): Promise<PassEnd | undefined> {
   const { winding } = pass
-  if (winding?.isCommitted !== false) return
-  const { state } = live
-  await state.commit([winding.draft as Draft], { durability: 'strict', take: [...state.decided, ...winding.take], change: {
-    record: { status: 'cancelling', waitingFor: [], paused: undefined }, wakeAt: live.recovery(), mark: true,
-  } })
-  pass.winding = { ...winding, isCommitted: true }
+  if (winding?.isCommitted !== false) return undefined
+  const { state, inbox } = live
+  while (inbox.cancel === undefined || !isCancellable(pass)) {
+    const answer = await state.commit([winding.draft as Draft], {
+      durability: 'strict', take: [...state.decided, ...winding.take],
+      ...(isCancellable(pass) ? { inbox: state.inboxSeen } : undefined),
+      change: { record: { status: 'cancelling', waitingFor: [], paused: undefined }, wakeAt: live.recovery(), mark: true },
+    })
+    if (answer.kind === 'committed') {
+      pass.winding = { ...winding, isCommitted: true }
+      return undefined
+    }
+    if (pass.isDead) return { kind: 'stopped' }
+    await inbox.read(pass)
+  }
+  return { kind: 'again' }
 }

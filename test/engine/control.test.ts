@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { requestControl } from '../../src/engine/control.ts'
 import { type AnyWorkflow, permanent, workflow } from '../../src/index.ts'
-import { anything, gate, ID, open, World } from './support.ts'
+import { anything, gate, ID, open, type Process, World } from './support.ts'
 
 describe('pause and resume', () => {
   test('it stops at the next delivery; what was under way is recorded; it survives a restart, and a cancel outranks it', async () => {
@@ -61,6 +61,50 @@ describe('pause and resume', () => {
     expect(await process.runs.control(ID, { kind: 'resume' })).toMatchObject({ outcome: 'requested' })
     expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
     expect(await process.runs.control(ID, { kind: 'resume' })).toMatchObject({ outcome: 'ended' })
+  })
+
+  test.each([
+    [['pause', 'resume'], 'ended'], [['pause', 'resume', 'pause'], 'parked'], [['pause', 'resume', 'pause', 'resume'], 'ended'],
+  ] as const)('what is asked in one moment is done in its order, all of it, with no bell for the rest: %j', async (asked, kind) => {
+    let calls = 0
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      await ctx.step('a', async () => {
+        calls++
+        // Of somebody whose bell the driver does not hear; the last one rings.
+        for (const each of asked.slice(0, -1)) await requestControl(process.world.shelf.open(ID), process.now, { kind: each })
+        await process.runs.control(ID, { kind: asked.at(-1) as 'pause' })
+      })
+      await ctx.step('b', () => calls++)
+    })
+    const process: Process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    expect(await process.runs.drive(ID)).toMatchObject({ kind })
+    expect(process.world.shelf.open(ID).keys('inbox', { limit: 9 })).toEqual([])
+    if (kind === 'ended') expect(calls).toBe(2)
+    expect(process.world.record().status).toBe(kind === 'ended' ? 'completed' : 'paused')
+  })
+
+  test('G29: whatever is committed in the middle of a drive, the run is woken later if its driver dies then', async () => {
+    const [hold, cleaned] = [gate<undefined>(), gate<undefined>()]
+    const w = workflow({ name: 'w', input: anything, grace: '1 hour' }, async (ctx) => {
+      try {
+        await ctx.step('a', () => hold.promise)
+      } finally {
+        await ctx.cleanup((c) => c.step('clean', () => cleaned.promise))
+      }
+    })
+    const process: Process = open(w, { limits: { recoveryMs: 30_000 } })
+    await process.runs.start(w, 0, { id: ID })
+    const drive = await process.begin()
+    const asks = [() => process.runs.control(ID, { kind: 'pause' }), () => process.runs.control(ID, { kind: 'resume' }), () => process.runs.cancel(ID)]
+    for (const [i, ask] of asks.entries()) {
+      await process.pass(1000)
+      await ask()
+      await process.idle()
+      expect([i, process.world.record().status, process.world.row().wakeAt]).toEqual([i, ['paused', 'running', 'cancelling'][i], process.now + 30_000])
+    }
+    cleaned.open(undefined)
+    expect(await drive.end).toEqual({ kind: 'ended', status: 'cancelled' })
   })
 
   test('a paused run can be cancelled; a cancelled one is not resumed and not restarted (Z-046)', async () => {

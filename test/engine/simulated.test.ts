@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { decode } from '../../src/codec.ts'
+import type { Ctx } from '../../src/context.ts'
 import type { AnyWorkflow } from '../../src/define.ts'
 import type { Decided } from '../../src/engine/ambiguity.ts'
 import { requestCancel } from '../../src/engine/cancel.ts'
@@ -14,7 +15,7 @@ import { isMidDrive } from '../../src/journal/record.ts'
 import type { Batch } from '../../src/store/store.ts'
 import { checkReplay } from '../../src/testing/check-replay.ts'
 import { ledgerOf } from '../contract/effects.contract.ts'
-import { anything, gate, ID, open, override, quiesce, World } from './support.ts'
+import { anything, gate, ID, open, override, type Process, quiesce, World } from './support.ts'
 
 describe('G21: a cancel that was acknowledged', () => {
   test('G21: of somebody whom the driver does not hear ends the run as cancelled, however late it is read', async () => {
@@ -34,6 +35,68 @@ describe('G21: a cancel that was acknowledged', () => {
     expect(process.world.kinds().slice(-2)).toEqual(['cancel_requested', 'run_cancelled'])
     expect(process.world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
     expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
+
+  const endings = ['cleaned', 'nothing to clean up', 'undone', 'told'] as const
+  const timed = (shape: typeof endings[number], heard: unknown[], asked = (): void => {}): AnyWorkflow =>
+    workflow({ name: 'w', input: anything, timeout: '1 hour', grace: '10 minutes' }, async (ctx) => {
+      try {
+        if (shape === 'undone') await ctx.effect('pay', () => 'paid', { kind: 'money', input: 1, onAmbiguous: 'fail', undo: () => 'back' })
+        await ctx.sleep('1 day')
+      } catch (error) {
+        heard.push((error as { code?: unknown }).code)
+        asked()
+        if (shape === 'told') ctx.emit('stopped', 1)
+        throw error
+      } finally {
+        if (shape === 'cleaned') await ctx.cleanup((c) => c.step('clean', () => 'cleaned'))
+      }
+    })
+  const outranked = async (process: Process, w: AnyWorkflow, heard: readonly unknown[]): Promise<void> => {
+    expect(process.world.kinds().map((kind) => kind.split(' ')[0])).not.toContain('deadline_passed')
+    expect(process.world.kinds().filter((kind) => kind === 'cancel_requested' || kind === 'run_cancelled')).toEqual(['cancel_requested', 'run_cancelled'])
+    expect(heard).toEqual(['run_timeout', 'cancelled'])
+    expect(process.world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  }
+
+  test.each(endings)('G21: in the moment in which its deadline is committed outranks the deadline (%s)', async (shape) => {
+    const heard: unknown[] = []
+    const w = timed(shape, heard)
+    const world = new World()
+    const process = world.boot(w, { faults: { fault: ({ batch }) =>
+      batch?.entries?.some(({ bytes }) => bytes[1] === kindCodes.deadline_passed) === true && world.row().inbox === 0
+        ? { do: 'delay', when: 'before', until: requestCancel(world.shelf.open(ID), 0, { undo: shape === 'undone' }) }
+        : undefined } })
+    await process.runs.start(w, 0, { id: ID })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    await outranked(process, w, heard)
+  })
+
+  test.each(endings)('G21: between the delivery of its deadline and the commit outranks the deadline (%s)', async (shape) => {
+    const heard: unknown[] = []
+    const w = timed(shape, heard, () => { if (heard.length === 1) void process.runs.cancel(ID, 'now', { undo: shape === 'undone' }) })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'cancelled' })
+    await outranked(process, w, heard)
+  })
+
+  test('G21: a message that is no cancel holds up no deadline', async () => {
+    const heard: unknown[] = []
+    const w = timed('cleaned', heard)
+    const world = new World()
+    const process = world.boot(w, { faults: { fault: ({ batch }) =>
+      batch?.entries?.some(({ bytes }) => bytes[1] === kindCodes.deadline_passed) === true && world.row().inbox === 0
+        ? { do: 'delay', when: 'before', until: requestControl(world.shelf.open(ID), 0, { kind: 'pause' }, 'ann') }
+        : undefined } })
+    await process.runs.start(w, 0, { id: ID })
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'failed' })
+    expect(world.row().inbox).toBe(1)
+    expect(heard).toEqual(['run_timeout'])
+    expect(world.kinds().filter((kind) => kind === 'deadline_passed')).toHaveLength(1)
+    expect(world.shelf.open(ID).keys('inbox', { limit: 10 })).toEqual([])
+    expect(await replayed(world, w)).toEqual({ ok: true })
   })
 
   test.each(['before', 'after'] as const)('G21: behind the end of the function, with undo, and a crash %s the entry: undone, and cancelled', async (when) => {
@@ -503,6 +566,40 @@ test('G11: a clock that is set back between a cancel and the end of the run: no 
   const times = process.world.entries().map(({ at }) => at)
   expect(times).toEqual(times.toSorted((a, b) => a - b))
   expect(process.now).toBeLessThan(times.at(-1) as number)
+})
+
+describe('G19, G11: a clock that is set back between the look at it and the commit of a timer: it has not fired before its time, and the function sees none before it', () => {
+  const waits: readonly [what: string, wait: (ctx: Ctx) => Promise<unknown>][] = [
+    ['a sleep', (ctx) => ctx.sleep('1 hour')],
+    ['a signal that does not come', (ctx) => (ctx as unknown as { signal(name: string, options: object): Promise<unknown> }).signal('go', { timeout: '1 hour' })],
+  ]
+  test.each(waits)('%s, while the end of a pause is committed', async (_, wait) => {
+    const w = workflow({ name: 'w', input: anything, signals: { go: anything } }, async (ctx) => {
+      await wait(ctx as unknown as Ctx)
+      return ctx.now() - ctx.info.createdAt
+    })
+    let isDue = false
+    const process: Process = open(w, { faults: { fault: ({ batch }) => {
+      if (isDue && batch?.take !== undefined) {
+        isDue = false
+        process.host.jump(-5000)
+      }
+      return undefined
+    } } })
+    await process.runs.start(w, 0, { id: ID })
+    await process.runs.drive(ID)
+    await process.runs.control(ID, { kind: 'pause' })
+    await process.runs.drive(ID)
+    process.host.advance(3_600_000)
+    await process.runs.control(ID, { kind: 'resume' })
+    isDue = true
+    expect(await process.runs.settle(ID)).toEqual({ kind: 'ended', status: 'completed' })
+    expect(isDue).toBe(false)
+    expect((await process.runs.summary(ID)).output).toBe(3_600_000)
+    const fired = process.world.entries().find(({ kind }) => kind === 'timer_fired')
+    expect(fired?.at).toBe(fired?.due)
+    expect(await replayed(process.world, w)).toEqual({ ok: true })
+  })
 })
 
 describe('G2, G13: what a probe answered could not be written', () => {

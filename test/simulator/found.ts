@@ -26,6 +26,9 @@ export const found: readonly (readonly [seed: number, what: string])[] = [
   [40227415, 'what an attempt reported late, while the run was paused and its end was committed and not delivered, was a second outcome'],
   [60092443, 'a retry inherited what came before a patch, older code went on without the patch, and newer code answered it with true'],
   [70161760, 'an attempt whose effect had been settled by a late report of an earlier one timed out, and blocked the run as an internal error'],
+  [80005004, 'a cancel that was acknowledged between a deadline that had passed and its entry was dropped'],
+  [90198041, 'a clock was set back while the end of a pause was committed, and the timer that had been due fired a second before its time'],
+  [90622514, 'of the simulator itself: an object died as one of its steps kept a token, and what another had begun in the same turn was taken for an act of the dead'],
   [41002103, 'a decision whose answer got lost was stored twice, and acted on twice in one commit: an effect had two outcomes'],
   [41003210, 'the same, of two people who decided otherwise at the same moment'],
 ]

@@ -94,6 +94,7 @@ export class Checks {
 
   /** `durable`: entries of the run that would survive the loss of power now. */
   executed(by: Actor, call: Call<{}, 'any', unknown>, role: 'step' | 'effect' | 'undo' | 'probe', durable: number): void {
+    if (by.isDying) return
     if (by.isDead) return this.fail(`${role} ${call.key} was called by ${by.label}, which is dead`)
     const history = this.#history(call.runId)
     const { idempotencyKey: id, key } = call

@@ -107,7 +107,14 @@ export class Person extends Actor {
   #did(script: Script, ask: Ask, answer: unknown): void {
     const { outcome } = answer as { readonly outcome?: string }
     this.#schedule.note(`person: ${JSON.stringify(ask)} of ${script.runId}: ${JSON.stringify(answer)}`)
-    if (ask.ask === 'cancel' && (outcome === 'requested' || outcome === 'already_requested')) script.cancelled = true
+    if (ask.ask === 'cancel' && (outcome === 'requested' || outcome === 'already_requested') && !this.#isTimedOut(script)) script.cancelled = true
+  }
+
+  /** What its deadline ends is not to be cancelled any more: from that entry on, and never before. */
+  #isTimedOut({ runId }: Script): boolean {
+    const entries = this.#schedule.checks.entries(runId)
+    const began = entries.findLastIndex(({ kind }) => kind === 'generation_started')
+    return entries.slice(began + 1).some(({ kind }) => kind === 'deadline_passed')
   }
 
   /** Asks until there is an answer. */

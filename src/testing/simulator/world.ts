@@ -28,6 +28,7 @@ export class Actor implements Host {
   readonly clock: Clock
   isFrozen = false
   isDead = false
+  #diedIn = 0
   /** It was frozen once: what it does may be what a zombie does. */
   wasFrozen = false
 
@@ -64,7 +65,13 @@ export class Actor implements Host {
   /** Nothing of it ever runs again. */
   kill(): void {
     this.isDead = true
+    this.#diedIn = this.world.tasks
     this.world.forget(this)
+  }
+
+  /** Its death was in this very task: what still runs of it, until the task is over, no real process would run, and it reaches nobody. */
+  get isDying(): boolean {
+    return this.isDead && this.#diedIn === this.world.tasks
   }
 
   freeze(): void {
