@@ -6,12 +6,7 @@ import { equal, ok } from '../../src/testing/assert.ts'
 import { FaultStore, type FaultPlan } from '../../src/testing/fault-store.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
 import { TestRuns } from '../../src/testing/test-runs.ts'
-import type { SignalHarness } from './signals.contract.ts'
-
-export interface DeferredCase {
-  readonly title: string
-  run(harness: SignalHarness): Promise<void>
-}
+import type { RunCase, RunHarness } from './run-case.ts'
 
 const anything: Schema<any> = { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } }
 const RUN = 'run-1'
@@ -32,19 +27,19 @@ class Outside {
   #seed = 1
 
   /** A process of its own. */
-  boot(harness: SignalHarness, faults: FaultPlan = {}): TestRuns {
+  boot(harness: RunHarness, faults: FaultPlan = {}): TestRuns {
     const host = new TestHost({ quiesce: harness.quiesce, seed: this.#seed++ })
     return new TestRuns({ host, workflows: [this.flow], storeUsesRealTime: true, open: async (id) => new FaultStore(await harness.open(id), faults) })
   }
 
-  async started(harness: SignalHarness): Promise<TestRuns> {
+  async started(harness: RunHarness): Promise<TestRuns> {
     const runs = this.boot(harness)
     await runs.start(this.flow, null, { id: RUN })
     equal((await runs.drive(RUN)).kind, 'parked', 'how the first drive ended')
     return runs
   }
 
-  async output(harness: SignalHarness): Promise<unknown> {
+  async output(harness: RunHarness): Promise<unknown> {
     const runs = this.boot(harness)
     equal(await runs.settle(RUN), { kind: 'ended', status: 'completed' }, 'the end')
     return (await runs.summary(RUN)).output
@@ -53,7 +48,7 @@ class Outside {
 
 const code = (answer: Promise<unknown>): Promise<unknown> => answer.then((value) => value, (error: { readonly code?: string }) => error.code)
 
-export const deferredCases: readonly DeferredCase[] = [
+export const deferredCases: readonly RunCase[] = [
   { title: 'G20: the token that one process issued settles it from another, before anybody waits and while nothing drives the run', run: async (harness) => {
     for (const settlement of [{ value: { cents: 5 } }, { error: 'too dear' }]) {
       const outside = new Outside()

@@ -12,31 +12,21 @@ import { equal as equalTo, ok } from '../../src/testing/assert.ts'
 import { FaultStore } from '../../src/testing/fault-store.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
 import { TestRuns } from '../../src/testing/test-runs.ts'
-
-export interface EventHarness {
-  readonly quiesce: () => Promise<void>
-  /** A new handle on the same run, as another process has it. */
-  readonly open: (runId: string) => RunStore | Promise<RunStore>
-}
-
-export interface EventCase {
-  readonly title: string
-  run(harness: EventHarness): Promise<void>
-}
+import type { RunCase, RunHarness } from './run-case.ts'
 
 const ID = 'telling'
 const equal = (actual: unknown, expected: unknown): void => equalTo(actual, expected, 'the events of a run')
 
 /** One process: what it has in memory is lost when the next one begins. */
 class Scene {
-  readonly #harness: EventHarness
+  readonly #harness: RunHarness
   readonly #host: TestHost
   readonly #definition: AnyWorkflow
   readonly #limits: Partial<Limits>
   #handle: FaultStore | undefined
   runs: TestRuns
 
-  constructor(harness: EventHarness, definition: AnyWorkflow, limits: Partial<Limits> = {}) {
+  constructor(harness: RunHarness, definition: AnyWorkflow, limits: Partial<Limits> = {}) {
     this.#harness = harness
     this.#definition = definition
     this.#limits = limits
@@ -77,7 +67,7 @@ class Scene {
   }
 }
 
-export const eventCases: readonly EventCase[] = [
+export const eventCases: readonly RunCase[] = [
   { title: 'G18: 5 events, the host is dropped, 5 more: 10 events with the numbers 1 to 10, none lost and none twice (B-005)', async run(harness) {
     const w = workflow({ name: 'w', input: z.any() }, async (ctx) => {
       for (let i = 1; i <= 5; i++) ctx.emit('e', { i, map: new Map([[i, new Date(i)]]) })

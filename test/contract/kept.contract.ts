@@ -6,24 +6,11 @@ import type { Call, MemoKey, Services } from '../../src/context.ts'
 import { workflow } from '../../src/define.ts'
 import { isStepwellError } from '../../src/errors.ts'
 import type { Schema } from '../../src/schema.ts'
-import type { RunStore } from '../../src/store/store.ts'
 import { equal, ok } from '../../src/testing/assert.ts'
 import { FaultStore, type FaultPlan } from '../../src/testing/fault-store.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
 import { TestRuns } from '../../src/testing/test-runs.ts'
-
-export interface KeptHarness {
-  readonly quiesce: () => Promise<void>
-  /** A new handle on a run, as another process has it. */
-  readonly open: (runId: string) => RunStore | Promise<RunStore>
-  /** The store holds more than one run. */
-  readonly hasManyRuns: boolean
-}
-
-export interface KeptCase {
-  readonly title: string
-  run(harness: KeptHarness): Promise<void>
-}
+import type { RunCase, RunHarness } from './run-case.ts'
 
 type AnyCall = Call<Services, 'any', unknown>
 type Body = (call: AnyCall) => unknown
@@ -44,7 +31,7 @@ export function stepsOf(steps: Readonly<Record<string, Body>>, name = 'kept') {
 
 type Definition = ReturnType<typeof stepsOf>
 
-function runsOf(harness: KeptHarness, definition: Definition, plan?: FaultPlan): TestRuns {
+function runsOf(harness: RunHarness, definition: Definition, plan?: FaultPlan): TestRuns {
   return new TestRuns({
     host: new TestHost({ quiesce: harness.quiesce }), workflows: [definition], storeUsesRealTime: true,
     open: async (id) => (plan === undefined ? harness.open(id) : new FaultStore(await harness.open(id), plan)),
@@ -52,7 +39,7 @@ function runsOf(harness: KeptHarness, definition: Definition, plan?: FaultPlan):
 }
 
 /** Runs it to its end and answers its output. */
-async function output(harness: KeptHarness, steps: Readonly<Record<string, Body>>, id = RUN): Promise<Record<string, unknown>> {
+async function output(harness: RunHarness, steps: Readonly<Record<string, Body>>, id = RUN): Promise<Record<string, unknown>> {
   const definition = stepsOf(steps)
   const runs = runsOf(harness, definition)
   await runs.start(definition, null, { id })
@@ -75,7 +62,7 @@ const deep = (): unknown => ({
   at: new Date(5), map: new Map([['k', new Set([1n])]]), bytes: Uint8Array.from([0, 255]), none: undefined, list: [-0, NaN],
 })
 
-const memos: KeptCase[] = [
+const memos: RunCase[] = [
   { title: 'T-001: what an attempt has put, the next one gets, also in another process', run: async (harness) => {
     const seen: unknown[] = []
     const definition = stepsOf({ step: async ({ memo, attempt }) => {
@@ -226,7 +213,7 @@ const memos: KeptCase[] = [
   } },
 ]
 
-const states: KeptCase[] = [
+const states: RunCase[] = [
   { title: 'T-106: what a step sets is there with its outcome, what an attempt that throws sets is dropped', run: async (harness) => {
     const value = deep() as { at: unknown }
     const found = await output(harness, {
@@ -344,4 +331,4 @@ const states: KeptCase[] = [
   } },
 ]
 
-export const keptCases: readonly KeptCase[] = [...memos, ...states]
+export const keptCases: readonly RunCase[] = [...memos, ...states]

@@ -8,17 +8,7 @@ import { equal, ok } from '../../src/testing/assert.ts'
 import { FaultStore } from '../../src/testing/fault-store.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
 import { TestRuns } from '../../src/testing/test-runs.ts'
-
-export interface SignalHarness {
-  readonly quiesce: () => Promise<void>
-  /** A new handle on the run, as another process has it. */
-  readonly open: (runId: string) => RunStore | Promise<RunStore>
-}
-
-export interface SignalCase {
-  readonly title: string
-  run(harness: SignalHarness): Promise<void>
-}
+import type { RunCase, RunHarness } from './run-case.ts'
 
 const anything: Schema<any> = { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } }
 const RUN = 'run-1'
@@ -34,11 +24,11 @@ const gate = workflow({ name: 'gate', input: anything, signals: { go: anything, 
 
 /** Processes of one run, one after the other, in one time. */
 class Place {
-  readonly #harness: SignalHarness
+  readonly #harness: RunHarness
   #now = Date.UTC(2026, 0, 1)
   #seed = 1
 
-  constructor(harness: SignalHarness) {
+  constructor(harness: RunHarness) {
     this.#harness = harness
   }
 
@@ -84,7 +74,7 @@ function meddling(store: RunStore, before: (batch: Batch) => Promise<void>): Run
   }
 }
 
-export const signalCases: readonly SignalCase[] = [
+export const signalCases: readonly RunCase[] = [
   { title: 'G17, T-061: sent before anybody waits, it is there for who waits later, also after a restart; two are taken in the order in which they were sent (T-062)',
     run: async (harness) => {
       const place = new Place(harness)

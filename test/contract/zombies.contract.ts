@@ -5,23 +5,12 @@ import { z } from 'zod'
 import { isStepwellError, permanent, workflow } from '../../src/index.ts'
 import type { AnyWorkflow } from '../../src/define.ts'
 import type { DriveEnd } from '../../src/engine/drive.ts'
-import type { RunStore } from '../../src/store/store.ts'
 import { equal as equalTo, ok } from '../../src/testing/assert.ts'
 import { FaultStore, type FaultPlan } from '../../src/testing/fault-store.ts'
 import { TestHost } from '../../src/testing/test-host.ts'
 import { TestRuns } from '../../src/testing/test-runs.ts'
 import { entriesOf, ledgerOf } from './effects.contract.ts'
-
-export interface ZombieHarness {
-  readonly quiesce: () => Promise<void>
-  /** A new handle on the same run, as another process has it. */
-  readonly open: (runId: string) => RunStore | Promise<RunStore>
-}
-
-export interface ZombieCase {
-  readonly title: string
-  run(harness: ZombieHarness): Promise<void>
-}
+import { type RunCase, type RunHarness, until } from './run-case.ts'
 
 const equal = (actual: unknown, expected: unknown): void => equalTo(actual, expected, 'a zombie')
 
@@ -48,8 +37,8 @@ class Gates {
 
 class Scene {
   readonly host: TestHost
-  readonly #harness: ZombieHarness
-  constructor(harness: ZombieHarness) {
+  readonly #harness: RunHarness
+  constructor(harness: RunHarness) {
     this.#harness = harness
     this.host = new TestHost({ quiesce: harness.quiesce, seed: 7 })
   }
@@ -72,13 +61,8 @@ class Scene {
     return { end: (await runs.driver('zombie')).drive() }
   }
 
-  async until(what: string, is: () => boolean | Promise<boolean>): Promise<void> {
-    // Only real time can bound it: a store that waits for the disk takes as many turns as it likes.
-    const end = Date.now() + 20_000
-    while (!(await is())) {
-      if (Date.now() > end) throw new Error(`it never came true: ${what}`)
-      await this.#harness.quiesce()
-    }
+  until(what: string, is: () => boolean | Promise<boolean>): Promise<void> {
+    return until(this.#harness, what, is)
   }
 
   /** Enough turns for what is going to happen at once, where nothing should. */
@@ -104,7 +88,7 @@ class Scene {
   }
 }
 
-export const zombieCases: readonly ZombieCase[] = [
+export const zombieCases: readonly RunCase[] = [
   { title: 'G13: after its timeout an attempt can keep nothing, and what it reports is recorded once', async run(harness) {
     const gates = new Gates()
     const scene = new Scene(harness)

@@ -12,7 +12,8 @@ import type { TestHost } from '../../src/testing/test-host.ts'
 import { createMemoryShelf } from '../../src/store/memory.ts'
 import { answeringLater } from '../contract/delivery.contract.ts'
 import { eventCases } from '../contract/events.contract.ts'
-import { anything, errorOf, gate, ID, open, override, quiesce, World } from './support.ts'
+import { onMemory } from './on-memory.ts'
+import { anything, errorOf, gate, ID, open, override, World } from './support.ts'
 
 const eventOf = (payload: Uint8Array): Omit<RunEvent, 'at'> => decode(payload) as Omit<RunEvent, 'at'>
 const noRetry = { retry: { limit: 0 } } as const
@@ -761,9 +762,4 @@ describe('G18: whatever crashes', () => {
   }
 })
 
-for (const { title, run } of eventCases) {
-  test(`${title} (memory, Node)`, async () => {
-    const shelf = createMemoryShelf()
-    await run({ quiesce, open: (id) => shelf.open(id) })
-  })
-}
+onMemory(eventCases)

@@ -3,16 +3,11 @@
 import { expect, test } from 'vitest'
 import type { RunEvent } from '../../src/client.ts'
 import { workflow } from '../../src/index.ts'
-import { createBrowserHost } from '../../web/host.ts'
 import { eventCases } from '../contract/events.contract.ts'
-import { any, freshName, Gate, open, openShelf } from './support.ts'
+import { onIndexedDb } from './on-indexeddb.ts'
+import { any, freshName, Gate, open } from './support.ts'
 
-for (const { title, run } of eventCases) {
-  test(`${title} (IndexedDB, Chromium)`, async () => {
-    const shelf = await openShelf(freshName())
-    await run({ quiesce: createBrowserHost().quiesce, open: (id) => shelf.open(id) })
-  }, 30_000)
-}
+onIndexedDb(eventCases)
 
 async function listOf(events: AsyncIterable<RunEvent>): Promise<readonly string[]> {
   const found: string[] = []

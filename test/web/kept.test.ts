@@ -1,14 +1,10 @@
 import { expect, test } from 'vitest'
 import { createBrowserHost } from '../../web/host.ts'
 import { keptCases } from '../contract/kept.contract.ts'
+import { onIndexedDb } from './on-indexeddb.ts'
 import { freshName, openShelf } from './support.ts'
 
-for (const { title, run } of keptCases) {
-  test(`${title} (IndexedDB)`, async () => {
-    const shelf = await openShelf(freshName())
-    await run({ quiesce: createBrowserHost().quiesce, hasManyRuns: true, open: (id) => shelf.open(id) })
-  })
-}
+onIndexedDb(keptCases)
 
 test('T-011: equal run ids in two databases share nothing', async () => {
   const cases = keptCases.filter(({ title }) => title.startsWith('T-005'))

@@ -1,11 +1,4 @@
-import { test } from 'vitest'
-import { createBrowserHost } from '../../web/host.ts'
 import { signalCases } from '../contract/signals.contract.ts'
-import { freshName, openShelf } from './support.ts'
+import { onIndexedDb } from './on-indexeddb.ts'
 
-for (const { title, run } of signalCases) {
-  test(`${title} (IndexedDB)`, async () => {
-    const shelf = await openShelf(freshName())
-    await run({ quiesce: createBrowserHost().quiesce, open: (id) => shelf.open(id) })
-  })
-}
+onIndexedDb(signalCases)

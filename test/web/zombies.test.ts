@@ -1,15 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { workflow } from '../../src/index.ts'
-import { createBrowserHost } from '../../web/host.ts'
 import { zombieCases } from '../contract/zombies.contract.ts'
-import { any, freshName, Gate, logs, open, openShelf, sleep, until } from './support.ts'
+import { onIndexedDb } from './on-indexeddb.ts'
+import { any, freshName, Gate, logs, open, sleep, until } from './support.ts'
 
-for (const { title, run } of zombieCases) {
-  test(`${title} (IndexedDB, Chromium)`, async () => {
-    const shelf = await openShelf(freshName())
-    await run({ quiesce: createBrowserHost().quiesce, open: (id) => shelf.open(id) })
-  }, 30_000)
-}
+onIndexedDb(zombieCases)
 
 describe('a tab that is closed while a function runs', () => {
   test('G12, G13: the next one waits, asks what became of it, and does not call; what the closed one reports is not written', async () => {

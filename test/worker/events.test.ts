@@ -1,22 +1,16 @@
 // G18: events on the edge host: from the object's database, over calls, over HTTP, and as Server-Sent Events.
 
-import { runInDurableObject } from 'cloudflare:test'
-import { env, exports } from 'cloudflare:workers'
+import { env } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
 import type { RunEvent } from '../../src/client.ts'
 import { type Fetch, remote } from '../../src/client/remote.ts'
 import { isStepwellError } from '../../src/index.ts'
-import { createHost } from '../../worker/host.ts'
-import { createSqliteStore } from '../../worker/sqlite-store.ts'
 import { eventCases } from '../contract/events.contract.ts'
 import { inRun, until } from './objects.ts'
+import { onSqlite } from './on-sqlite.ts'
 import { app, calls, open, well, type workflows } from './worker.ts'
 
-for (const [i, { title, run }] of eventCases.entries()) {
-  test(`${title} (SQLite, workerd)`, () =>
-    runInDurableObject(exports.Scratch.getByName(`events ${i}`), (_, state) =>
-      run({ quiesce: createHost().quiesce, open: (id) => createSqliteStore(state.storage, id) })), 30_000)
-}
+onSqlite('events', eventCases)
 
 const client = well.client(env)
 /** As the platform's: a request that is aborted is answered at once. */
