@@ -10,8 +10,8 @@ import { join } from 'node:path'
 import { chromium } from './chromium.mjs'
 import { node, root, toolEnv } from './setup.mjs'
 
-/** What the tests of the core and of the browser host need. */
-const COPIED = ['src', 'web', 'test', 'examples', 'scripts', 'package.json', 'tsconfig.base.json', 'tsconfig.package.json']
+/** What the tests of the core and of both hosts need. */
+const COPIED = ['src', 'web', 'worker', 'test', 'examples', 'scripts', 'package.json', 'tsconfig.base.json', 'tsconfig.package.json']
 /** A mutant may loop: then it is killed, and noticed. */
 const LIMIT_MS = 60_000
 
@@ -41,7 +41,7 @@ try {
     if (existsSync(join(root, name))) cpSync(join(root, name), join(work, name), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(work, 'node_modules'), 'junction')
   const files = [...new Set(patches.flatMap(({ tests }) => tests))].sort()
-  writeFileSync(join(work, 'vitest.config.mjs'), CONFIG(files.some(isInBrowser)))
+  writeFileSync(join(work, 'vitest.config.mjs'), CONFIG({ chromium: files.some(isInBrowser), workerd: files.some(isInWorkerd) }))
 
   const sound = await run(files, false)
   if (sound.failed.length > 0 || !sound.isWhole) {
@@ -190,22 +190,29 @@ function isInBrowser(file) {
   return file.startsWith('test/web/')
 }
 
-/** @param {boolean} withBrowser */
-function CONFIG(withBrowser) {
-  return `import { playwright } from '@vitest/browser-playwright'
+/** @param {string} file */
+function isInWorkerd(file) {
+  return file.startsWith('test/worker/')
+}
+
+/** What none of the tests needs is not even begun. @param {Record<'chromium' | 'workerd', boolean>} wanted */
+function CONFIG(wanted) {
+  return `import { cloudflareTest } from '@cloudflare/vitest-plugin'
+import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
 import { sources } from './scripts/sources.mjs'
 
 const resolve = { alias: sources }
-const node = { resolve, test: { name: 'node', include: ['test/**/*.test.ts'], exclude: ['test/web/**'], testTimeout: 10_000 } }
+const node = { resolve, test: { name: 'node', include: ['test/**/*.test.ts'], exclude: ['test/web/**', 'test/worker/**'], testTimeout: 30_000 } }
 // The packages are linked into this folder, and Vite gives a page only what lies in it unless told so.
 const chromium = { resolve, server: { fs: { strict: false } }, optimizeDeps: { include: ['idb', '@noble/hashes/blake3.js', 'fast-check'] }, test: {
-  name: 'chromium', include: ['test/web/**/*.test.ts'], testTimeout: 10_000,
+  name: 'chromium', include: ['test/web/**/*.test.ts'], testTimeout: 30_000,
   browser: {
     enabled: true, headless: true, screenshotFailures: false, instances: [{ browser: 'chromium' }],
     provider: playwright({ launchOptions: { executablePath: process.env.CHROME_PATH, args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'] } }),
   },
 } }
-export default defineConfig({ test: { projects: ${withBrowser ? '[node, chromium]' : '[node]'} } })
+${wanted.workerd ? "const workerd = { resolve, plugins: [cloudflareTest({ wrangler: { configPath: './test/worker/wrangler.toml' } })], test: { name: 'workerd', include: ['test/worker/**/*.test.ts'], fsModuleCache: false, testTimeout: 30_000 } }" : ''}
+export default defineConfig({ test: { projects: [${['node', ...(wanted.workerd ? ['workerd'] : []), ...(wanted.chromium ? ['chromium'] : [])].join(', ')}] } })
 `
 }

@@ -116,6 +116,14 @@ test('G29: an alarm that fires while a drive goes on arms the next one ever late
   open(run.id)
   await run.result()
   expect([calls(run.id, 'one'), calls(run.id, 'gate'), calls(run.id, 'three')]).toEqual([1, 1, 1])
+  // The next drive is young again, whoever has begun it.
+  world.gates.delete(run.id)
+  await run.restart()
+  await until('the step runs again', async () => calls(run.id, 'gate') === 2)
+  expect(await runDurableObjectAlarm(exports.Run.getByName(run.id))).toBe(true)
+  expect(Math.round(((await stored(run.id)).alarm! - Date.now()) / 1000)).toBe(30)
+  open(run.id)
+  await run.result()
 })
 
 test('G29: an alarm that the stored row does not call for sets the one that it does call for, and drives nothing', async () => {

@@ -3,9 +3,9 @@ import { exports } from 'cloudflare:workers'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { encode } from '../../src/codec.ts'
-import { maskSecrets, type Redact, workflow } from '../../src/index.ts'
+import { maskSecrets, type Redact, StepwellError, workflow } from '../../src/index.ts'
 import { edge } from '../../worker/index.ts'
-import { PROTOCOL } from '../../worker/rpc.ts'
+import { failure, PROTOCOL } from '../../worker/rpc.ts'
 import { createSqliteStore } from '../../worker/sqlite-store.ts'
 
 const leaky = workflow({ name: 'leaky', input: z.any() }, async (ctx) =>
@@ -32,4 +32,11 @@ test('B-073: the edge host masks secrets in errors by default, or with a redacti
   const own = await storedWith((text, key) => maskSecrets(text.replaceAll('4242', '****'), key))
   expect(own).toContain('Bearer [redacted] for card ****')
   expect(own).not.toMatch(/hunter2|4242/)
+})
+
+test('G28, B-073: what is no error of ours leaves an object without a word of it', () => {
+  const answer = failure(Object.assign(new TypeError('Bearer hunter2', { cause: new Error('hunter2') }), { details: { password: 'hunter2' } }))
+  expect(answer).toMatchObject({ ok: false, error: { code: 'internal', message: 'the run object failed' } })
+  expect(JSON.stringify(answer)).not.toContain('hunter2')
+  expect(failure(new StepwellError('run_not_found', 'there is no run x', { details: { runId: 'x' } }))).toMatchObject({ error: { code: 'run_not_found', details: { runId: 'x' } } })
 })
