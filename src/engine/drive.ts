@@ -3,25 +3,25 @@
 import { type AnyWorkflow, knowsVersion, type Registry } from '../define.ts'
 import { isStepwellError, maskSecrets, type Redact, StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
-import { Cursor, type Mark } from '../journal/cursor.ts'
-import { claim, type Entry, GENESIS } from '../journal/entry.ts'
+import { Cursor } from '../journal/cursor.ts'
+import type { Entry } from '../journal/entry.ts'
 import { type Blocked, decodeRecord, isEnded, isMidDrive, type Message, type RunRecord } from '../journal/record.ts'
-import { Superseded, Writer } from '../journal/writer.ts'
+import { Superseded, type Writer } from '../journal/writer.ts'
 import { decode } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { earlier, isPromise, type MaybePromise, type RunRow, type RunStore } from '../store/store.ts'
 import { Attempts, type Progress } from './attempt.ts'
 import { block, blockedBy } from './block.ts'
+import { Ended, endedUntil } from './ended.ts'
 import { countEvents } from './events.ts'
 import { holds, mayRestart, restartAsked, restartDiverged } from './generation.ts'
 import { recountLedger } from './ledger.ts'
 import { Live } from './live.ts'
-import { notices, type OnEnd, outboxAt, tell, type Telling } from './notice.ts'
+import type { OnEnd } from './notice.ts'
 import { Pass, type PassEnd } from './pass.ts'
 import { rebuild } from './rebuild.ts'
 import { startOf } from './start.ts'
-import { RunState } from './state.ts'
-import { isExpired, sweep } from './sweep.ts'
+import { openState, type RunState } from './state.ts'
 
 export interface DriverInit {
   readonly store: RunStore
@@ -71,6 +71,7 @@ export class Driver {
   readonly #init: DriverInit
   readonly #redact: Redact
   readonly #attempts: Attempts
+  readonly #ended: Ended
   /** With the epoch that this driver took last; a promise while it takes the next. */
   #writer: MaybePromise<Writer | undefined>
   /** That this driver took last. */
@@ -83,7 +84,6 @@ export class Driver {
   /** A message came while no pass was there to be poked. */
   #isPoked = false
   #stopped: () => void = () => {}
-  readonly #whenStopped = new Promise<void>((resolve) => { this.#stopped = resolve })
 
   constructor(init: DriverInit) {
     this.#init = init
@@ -93,6 +93,12 @@ export class Driver {
       // An attempt begins in a pass, and a pass after the first epoch was taken.
       authority: () => this.#writer as MaybePromise<Writer>,
       generation: () => this.#generation,
+    })
+    const { store, host, limits, takesEpoch, onEnd } = init
+    this.#ended = new Ended({
+      store, host, limits, takesEpoch, onEnd, redact: this.#redact, attempts: this.#attempts,
+      ended: () => init.ended?.(), changed: () => this.#changed(), isStopped: () => this.#isStopped,
+      stopped: new Promise((resolve) => { this.#stopped = resolve }),
     })
     // Nobody may be driving: an effect that was given up may still come to its end.
     this.#attempts.onLate = () => { if (!this.isDriving && !this.#isStopped) void this.#driveLate() }
@@ -191,7 +197,7 @@ export class Driver {
       record = decodeRecord(row)
     } catch (error) {
       if (!isStepwellError(error)) throw error
-      if (error.code === 'run_swept') return this.#sweep()
+      if (error.code === 'run_swept') return this.#ended.sweep()
       // The row itself can't be trusted, so nothing is written to it: it is reported, kept, and never driven.
       return { kind: 'blocked', blocked: blockedBy(error, 1, this.#redact), wakeAt: null }
     }
@@ -202,16 +208,11 @@ export class Driver {
     const now = host.now()
     if (isEnded(record.status)) {
       if (!hasMessage && (row.wakeAt === null || row.wakeAt > now)) return endedUntil(record, row.wakeAt)
-      return this.#tell(this.#state(row, record, registry.get(record.workflow), await store.last()))
+      return this.#ended.tell(this.#state(row, record, registry.get(record.workflow), await store.last()))
     }
-    if (record.generation > 1 && this.#init.onEnd !== undefined) {
-      // The end of a generation before may still have to be told.
-      const outbox = await notices(store)
-      if (outbox.some(({ notice }) => !notice.isDead && notice.next <= now)) {
-        const state = this.#state(row, record, registry.get(record.workflow), await store.last())
-        if (await tell(state, this.#telling(state)) === 'stopped') return { kind: 'stopped' }
-        return 'again'
-      }
+    if (await this.#ended.isNoticeDue(record, now)) {
+      const state = this.#state(row, record, registry.get(record.workflow), await store.last())
+      return await this.#ended.tellNotices(state) === 'stopped' ? { kind: 'stopped' } : 'again'
     }
     const isDue = hasMessage || this.#attempts.late.length > 0 || (row.wakeAt !== null && row.wakeAt <= now)
     if (record.status === 'blocked' && record.blocked?.curable === false && !isDue) {
@@ -223,17 +224,17 @@ export class Driver {
     const last = await store.last()
     const state = this.#state(row, record, definition, last)
     if (isPaused || isEarlyStart) {
-      const wakeAt = earlier(isPaused ? null : record.notBefore ?? null, await this.#outboxAt(record))
+      const wakeAt = earlier(isPaused ? null : record.notBefore ?? null, await this.#ended.outboxAt(record))
       // Woken for a message that was decided already: never again for the same.
       if (row.wakeAt === wakeAt) return { kind: 'parked', wakeAt }
       const answer = await state.commit([], { inbox: row.inbox, change: { record: {}, wakeAt, mark: false } })
       return answer.kind === 'committed' ? { kind: 'parked', wakeAt } : 'again'
     }
     if (isMidDrive(record)) await countEvents(state)
-    state.outboxAt = await this.#outboxAt(record)
+    state.outboxAt = await this.#ended.outboxAt(record)
     try {
       const status = await rebuild(state, last)
-      if (status !== undefined) return this.#tell(state)
+      if (status !== undefined) return this.#ended.tell(state)
     } catch (error) {
       if (isStepwellError(error) && error.kind === 'integrity') return this.#block(state, error)
       throw error
@@ -306,7 +307,7 @@ export class Driver {
       throw error
     }
     switch (end.kind) {
-      case 'ended': return this.#tell(state)
+      case 'ended': return this.#ended.tell(state)
       case 'parked': return state.record.status === 'blocked' && state.record.blocked !== undefined
         ? { kind: 'blocked', blocked: state.record.blocked, wakeAt: end.wakeAt }
         : { kind: 'parked', wakeAt: end.wakeAt }
@@ -323,49 +324,6 @@ export class Driver {
     }
   }
 
-  /** The run has ended: its end is told, and whatever else waits in its inbox is looked at. */
-  async #tell(state: RunState): Promise<DriveEnd | 'again'> {
-    if (state.owed !== undefined) this.#init.ended?.()
-    // Nothing to tell and nothing to set back, as for nearly every run.
-    else if (state.wakeAt === (state.record.expiresAt ?? null) && state.inboxSeen === 0 && !isExpired(state.record, this.#init.host.now())) {
-      return endedUntil(state.record, state.wakeAt)
-    }
-    const end = await tell(state, this.#telling(state))
-    if (end === 'again') return end
-    if (end === 'stopped') return { kind: 'stopped' }
-    return this.#rest(state)
-  }
-
-  /** Its end was told, as far as it could be: its time may be over. */
-  #rest({ record, wakeAt, outboxAt }: RunState): Promise<DriveEnd | 'again'> | DriveEnd {
-    return outboxAt === undefined && isExpired(record, this.#init.host.now()) ? this.#sweep() : endedUntil(record, wakeAt)
-  }
-
-  async #sweep(): Promise<DriveEnd | 'again'> {
-    const { store, host, limits } = this.#init
-    this.#attempts.abandon(new StepwellError('cancelled', 'the run was removed'))
-    const end = await sweep({ store, host, limits, isStopped: () => this.#isStopped })
-    if (end === 'kept') return 'again'
-    if (end === 'stopped') return { kind: 'stopped' }
-    this.#changed()
-    return { kind: 'absent' }
-  }
-
-  #telling({ owed, writer, record }: RunState): Telling {
-    return {
-      onEnd: this.#init.onEnd, redact: this.#redact, stopped: this.#whenStopped, isStopped: () => this.#isStopped,
-      // Whoever has just ended the run holds it; and what runs of one that goes on writes under the epoch that it has.
-      epoch: this.#init.takesEpoch && owed === undefined && isEnded(record.status) ? writer.epoch + 1 : writer.epoch,
-    }
-  }
-
-  /** When a notice of a generation before is due. */
-  async #outboxAt({ generation }: RunRecord): Promise<number | undefined> {
-    if (generation === 1) return undefined
-    const alive = (await notices(this.#init.store)).map(({ notice }) => notice).filter(({ isDead }) => !isDead)
-    return outboxAt(alive, this.#init.onEnd, this.#init.host.now())
-  }
-
   /** It was cancelled, or is going to be: whoever asked for a restart meanwhile came too late (G21). */
   async #isCancelled(record: RunRecord, messages: readonly Message[]): Promise<boolean> {
     if (isEnded(record.status)) return record.status === 'cancelled'
@@ -376,14 +334,20 @@ export class Driver {
   async #restart(row: RunRow, record: RunRecord): Promise<'again'> {
     const { store, registry, takesEpoch } = this.#init
     const state = this.#state(row, record, registry.get(record.workflow), await store.last())
-    if (await restartAsked(state, this.#attempts, takesEpoch ? row.epoch + 1 : row.epoch)) this.#changed()
+    const before = this.#writer
+    const restarted = restartAsked(state, this.#attempts, takesEpoch ? row.epoch + 1 : row.epoch)
+    // The epoch is ours as the one before was: the effects that are under way here go on in the next generation.
+    this.#writer = restarted.then(() => state.writer, () => before)
+    if (await restarted) this.#changed()
+    this.#writer = state.writer
+    this.#epoch = state.writer.epoch
     return 'again'
   }
 
   async #block(state: RunState, error: StepwellError): Promise<DriveEnd | 'again'> {
     this.#attempts.abandon(error, ({ role }) => role !== 'effect')
     const end = await block(state, error)
-    return end === 'cancelled' ? this.#tell(state) : end
+    return end === 'cancelled' ? this.#ended.tell(state) : end
   }
 
   #recoveryMs(wakes: number): number {
@@ -393,23 +357,11 @@ export class Driver {
 
   #state(row: RunRow, record: RunRecord, definition: AnyWorkflow | undefined, last: { seq: number; bytes: Uint8Array } | undefined): RunState {
     const { store, host, limits } = this.#init
-    const claimed = last === undefined ? { hash: GENESIS, at: 0 } : claimOf(last.bytes)
-    const head: Mark = { seq: last?.seq ?? 0, hash: claimed.hash }
-    const writer = new Writer({
-      store, host: host.name, limits, now: () => host.now(), timer: (ms, run) => host.timer(ms, run),
-    }, row.epoch, record.generation, head, claimed.at)
-    return new RunState({
-      store, host, limits, writer, definition: definition as AnyWorkflow, redact: this.#redact, record, wakeAt: row.wakeAt, inbox: row.inbox,
-      isNoticed: this.#init.onEnd !== undefined,
+    return openState({
+      store, host, limits, definition: definition as AnyWorkflow, redact: this.#redact, isNoticed: this.#init.onEnd !== undefined,
       committed: (entries: readonly Entry[]) => { if (entries.length > 0) this.#changed() },
       emitted: () => this.#init.emitted?.(),
-    })
-  }
-}
-
-function endedUntil({ status, expiresAt }: RunRecord, wakeAt: number | null): DriveEnd {
-  return {
-    kind: 'ended', status, ...(wakeAt === null || wakeAt === expiresAt ? undefined : { wakeAt }), ...(expiresAt === undefined ? undefined : { expiresAt }),
+    }, row, record, last)
   }
 }
 
@@ -420,13 +372,4 @@ export function misfit(definition: AnyWorkflow | undefined, record: RunRecord, r
   if (knowsVersion(definition, version)) return undefined
   return new StepwellError('unknown_version',
     `run ${runId} was started at version ${version} of ${workflow}; this host has version ${definition.version} and replays ${definition.replays.join(', ') || 'no other'}`)
-}
-
-/** Of an entry that was not verified yet. One that cannot even be parsed is named when the pass reads it; nothing is appended before. */
-function claimOf(bytes: Uint8Array): { hash: Uint8Array; at: number } {
-  try {
-    return claim(bytes)
-  } catch {
-    return { hash: GENESIS, at: 0 }
-  }
 }

@@ -6,17 +6,17 @@ import type { AnyWorkflow } from '../define.ts'
 import { StepwellError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import type { Cursor } from '../journal/cursor.ts'
-import { type Entry, isDelivered, isEffectNote, same } from '../journal/entry.ts'
+import { type Entry, same } from '../journal/entry.ts'
 import type { CancelPayload, StartPayload } from '../journal/record.ts'
 import type { Writer } from '../journal/writer.ts'
 import { type Limits, within } from '../limits.ts'
 import { isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
 import type { Attempts } from './attempt.ts'
-import { applyNote, type Pending, type Uses } from './call.ts'
+import type { Pending, Uses } from './call.ts'
 import { createContext } from './context.ts'
-import { divergence } from './divergence.ts'
 import { freshEvent } from './events.ts'
 import { bugOf } from './finish.ts'
+import { History } from './history.ts'
 import { Scope } from './key.ts'
 import type { Effects } from './effects.ts'
 import type { Live } from './live.ts'
@@ -24,6 +24,7 @@ import { answerOf } from './once.ts'
 import { fromPayload, inlineValue } from './outcome.ts'
 import { received } from './signal.ts'
 import { wind, type Winding } from './winding.ts'
+import { DeliveryWindow } from './delivery-window.ts'
 
 /** Step functions that were asked for start at this turn after a delivery. */
 const START_TURN = 12
@@ -82,22 +83,15 @@ export class Pass {
   now: number
   ended: FunctionEnd | undefined
   readonly effects: Effects
+  readonly history: History
   /** A cancel or the run's deadline was delivered: only cleanup may call. */
   winding: Winding | undefined
   isDead = false
-  /** A call came from outside a delivery window (G30). */
-  foreign: StepwellError | undefined
   /** A message may be in the inbox. */
   isPoked = true
-  #isWindowOpen = false
-  /** Step functions were started in this window: a call made now may come from one of them. */
-  #hasStarted = false
-  #isSuspect = false
+  readonly #window: DeliveryWindow
   #isLive = false
-  #suspects = new Set<string>()
-  #asked: Set<string> | undefined
   #delivered = new WeakSet<object>()
-  #notes = new Map<string, Entry>()
   #promptRun = 0
   #wake: (() => void) | undefined
 
@@ -105,7 +99,8 @@ export class Pass {
     this.init = init
     this.now = init.startedAt
     this.effects = init.live.effectsOf(this)
-    if (init.mustAsk.size > 0) this.#asked = new Set()
+    this.history = new History(this)
+    this.#window = new DeliveryWindow(init.attempts, init.mustAsk)
   }
 
   /** Runs until the run ends, parks or blocks. Throws `Superseded`, and the store's errors. */
@@ -126,7 +121,7 @@ export class Pass {
         if (prompt === true) continue
         if (prompt !== false) return await prompt
         await host.quiesce()
-        this.#isWindowOpen = false
+        this.#window.close()
         this.#promptRun = 0
         if (this.isDead) return { kind: 'stopped' }
         const found = this.#atQuiescence()
@@ -165,6 +160,11 @@ export class Pass {
     wake?.()
   }
 
+  /** A call, or the function's end, came from outside a delivery window (G30). */
+  get foreign(): StepwellError | undefined {
+    return this.#window.foreign
+  }
+
   /** Everything that the journal holds was delivered. */
   get isCaughtUp(): boolean {
     return this.init.cursor.exhausted
@@ -185,18 +185,8 @@ export class Pass {
   /** Throws unless user code may call now. `kind` and `name` say which call it is to the one who must find it. */
   check(kind: string, name?: unknown): void {
     if (this.isDead) return
-    if (this.#isWindowOpen && !this.init.attempts.isInFunction) {
-      // The asynchronous part of a step's function that began a few turns ago, or a plain chain of as many links? Nothing tells
-      // them apart here, so this pass is dropped and the next one decides: there the step is not called again, and a call that
-      // the workflow function itself makes comes again.
-      if (this.#hasStarted) this.#isSuspect = true
-      return
-    }
-    const what = name === undefined ? kind : `${kind} "${String(name)}"`
-    const error = this.init.attempts.isInFunction ? calledInStep(what) : new StepwellError('foreign_await',
-      `${what} was called after the workflow function awaited something that is neither a ctx call nor a plain promise, or from inside a step: ` +
-      'await such things in a step, and do not use ctx in a step', { details: { call: what } })
-    this.foreign ??= error
+    const error = this.#window.refusal(kind, name)
+    if (error === undefined) return
     this.signal()
     throw error
   }
@@ -217,8 +207,7 @@ export class Pass {
       within(this.init.limits, 'outstanding', this.outstanding.size + 1, `run ${this.init.runId}: calls at once`)
     }
     this.calls++
-    if (this.#isSuspect) this.#suspects.add(call.key)
-    this.#asked?.add(call.key)
+    this.#window.asked(call.key)
     this.outstanding.set(call.key, call)
     this.fresh.push(call)
     this.init.host.called?.(call.kind, call.key)
@@ -227,10 +216,7 @@ export class Pass {
     if (this.fresh.length > 2 * this.outstanding.size + FRESH_SLACK) {
       this.fresh = this.fresh.filter((each) => this.outstanding.get(each.key) === each)
     }
-    if (this.#notes.size > 0) {
-      const note = this.#notes.get(call.key)
-      if (note !== undefined && applyNote(call, note, this.init.generation)) this.#notes.delete(call.key)
-    }
+    this.history.asked(call)
     return promise
   }
 
@@ -239,9 +225,7 @@ export class Pass {
     this.check('emit', type)
     if (this.isDead) return
     const event = freshEvent(this.init.limits, type, data)
-    const key = `emit ${type}`
-    if (this.#isSuspect) this.#suspects.add(key)
-    this.#asked?.add(key)
+    this.#window.asked(`emit ${type}`)
     this.init.live.events.emit(event)
   }
 
@@ -250,16 +234,11 @@ export class Pass {
   #begin(): void {
     const { definition, start } = this.init
     const ctx = createContext(this, new Scope(this.init.limits))
-    this.#isWindowOpen = true
+    this.#window.open()
     const end = (result: FunctionEnd): void => {
       if (this.isDead) return
       this.ended = result
-      if (!this.#isWindowOpen) {
-        this.foreign ??= new StepwellError('foreign_await',
-          'the workflow function ended after it awaited something that is neither a ctx call nor a plain promise: put that into a step', {
-            details: { call: 'return' },
-          })
-      }
+      this.#window.ended()
       this.signal()
     }
     let result: unknown
@@ -280,13 +259,13 @@ export class Pass {
     const { attempts } = this.init
     const before = attempts.started
     for (const call of fresh) if (this.outstanding.get(call.key) === call) this.init.live.begin(call)
-    if (this.#isWindowOpen && attempts.started > before) this.#hasStarted = true
+    if (attempts.started > before) this.#window.started()
   }
 
   /** True: delivered. False: wait for quiescence. */
   #deliverPrompt(): boolean | Promise<PassEnd> {
-    if (this.ended !== undefined || this.outstanding.size !== 1 || this.foreign !== undefined || this.#isSuspect || this.winding?.isCommitted === false) return false
-    const entry = this.#nextOutcome()
+    if (this.ended !== undefined || this.outstanding.size !== 1 || this.foreign !== undefined || this.#window.isSuspect || this.winding?.isCommitted === false) return false
+    const entry = this.history.next()
     if (entry !== undefined) {
       if (!entry.prompt || entry.calls !== this.calls || entry.key === undefined) return false
       const call = this.outstanding.get(entry.key)
@@ -295,7 +274,7 @@ export class Pass {
       this.#settle(call, entry, inlineValue(entry))
       return true
     }
-    if (!this.isCaughtUp || !this.init.isSynchronous || this.isPoked || this.#notes.size > 0 || this.#promptRun >= PROMPT_RUN) return false
+    if (!this.isCaughtUp || !this.init.isSynchronous || this.isPoked || !this.history.isPlaced || this.#promptRun >= PROMPT_RUN) return false
     const outcome = this.init.live.collector.promptOutcome(this)
     if (outcome === undefined) return false
     const { call, attempt, payload, value } = outcome
@@ -319,102 +298,29 @@ export class Pass {
   }
 
   #fromHistory(): MaybePromise<Next> {
-    if (this.#nextOutcome() === undefined) return this.#atTheEnd()
+    if (this.history.next() === undefined) return this.#atTheEnd()
     if (this.ended === undefined) return this.nextDelivery()
     // A typo that ends the function early is no other history: no restart because of it.
     const bug = bugOf(this)
     if (bug !== undefined) return { kind: 'blocked', error: bug }
-    return this.#skipLeftovers().then(() => this.#atTheEnd())
+    return this.history.skipLeftovers().then(() => this.#atTheEnd())
   }
 
   /** Everything that the journal holds was delivered. */
   #atTheEnd(): MaybePromise<Next> {
-    if (this.#isSuspect) return { kind: 'again', mustAsk: this.#suspects }
-    if (this.#asked !== undefined) {
-      for (const key of this.init.mustAsk) {
-        if (!this.#asked.has(key)) return { kind: 'blocked', error: calledInStep(`the call "${key}"`) }
-      }
-      this.#asked = undefined
-    }
-    for (const note of this.#notes.values()) {
-      if (!this.outstanding.has(note.key as string)) throw divergence(note, 'it was never asked for', this.calls, this.outstanding.values())
-      throw divergence(note, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
-    }
+    const verdict = this.#window.verdict()
+    if (verdict !== undefined) return verdict
+    this.history.check()
     this.effects.history.check()
     this.init.live.patches.check(this)
     this.#isLive = true
     return this.init.live.step(this)
   }
 
-  /** At the function's end: what is left of history must have been asked for (a race's loser), else the code is another one. */
-  async #skipLeftovers(): Promise<void> {
-    const { cursor } = this.init
-    for (;;) {
-      const entry = this.#nextOutcome()
-      if (entry === undefined) {
-        const filled = cursor.fill()
-        if (isPromise(filled)) await filled
-        if (cursor.exhausted) return
-        continue
-      }
-      if (entry.key !== undefined) {
-        const call = this.outstanding.get(entry.key)
-        if (call === undefined) throw divergence(entry, 'the function ended without asking for it', this.calls, this.outstanding.values())
-        if (!same(call.fingerprint, entry.fingerprint as Uint8Array)) {
-          throw divergence(entry, 'its kind, key or declared input is another one now', this.calls, this.outstanding.values())
-        }
-      }
-      cursor.shift()
-      if (entry.key === undefined) {
-        // A cancel that came when the function had ended, and before its end was committed.
-        wind(this, this.init.live, entry, inlineValue(entry) as CancelPayload, undefined)
-        continue
-      }
-      const loser = this.outstanding.get(entry.key)
-      if (loser?.step !== undefined) this.effects.history.delivered(loser, entry.kind, entry.seq)
-    }
-  }
-
-  /** The next entry that is delivered; the notes before it are put beside their calls. Undefined: none is in memory. */
-  #nextOutcome(): Entry | undefined {
-    const { cursor } = this.init
-    for (;;) {
-      const entry = cursor.peek()
-      if (entry === undefined || isDelivered(entry.kind)) return entry
-      cursor.shift()
-      if (isEffectNote(entry.kind)) {
-        this.effects.history.note(entry)
-        continue
-      }
-      if (entry.kind === 'patch_applied') this.init.live.patches.expect(entry)
-      else if (entry.kind === 'event_emitted') this.init.live.events.note(entry)
-      if (entry.key === undefined) continue
-      const call = this.outstanding.get(entry.key)
-      if (call === undefined || !applyNote(call, entry, this.init.generation)) this.#notes.set(entry.key, entry)
-    }
-  }
-
-  #verify(entry: Entry): void {
-    const why = this.#misfit(entry)
-    if (why !== undefined) throw divergence(entry, why, this.calls, this.outstanding.values())
-  }
-
-  /** Why this entry cannot be delivered now. */
-  #misfit(entry: Entry): string | undefined {
-    if (entry.key !== undefined) {
-      const call = this.outstanding.get(entry.key)
-      if (call === undefined) return 'it is not asked for now'
-      if (!same(call.fingerprint, entry.fingerprint as Uint8Array)) return 'its kind, key or declared input is another one now'
-    }
-    // A grouped entry's count was taken before the earlier members of its group were delivered: a lower bound.
-    if (entry.grouped ? this.calls >= entry.calls : this.calls === entry.calls) return undefined
-    return this.calls > entry.calls ? 'more calls were made before it than were recorded' : 'fewer calls were made before it than were recorded'
-  }
-
   /** The delivery of the next entry, which opens a new window. At quiescence only. */
   nextDelivery(): MaybePromise<Next> {
-    const entry = this.#nextOutcome() as Entry
-    this.#verify(entry)
+    const entry = this.history.next() as Entry
+    this.history.verify(entry)
     if (entry.blob) return fromPayload(this.init.store, entry).then((value) => this.#delivery(entry, value))
     return this.#delivery(entry, inlineValue(entry))
   }
@@ -431,8 +337,7 @@ export class Pass {
     this.outstanding.delete(call.key)
     this.init.live.events.delivered(grouped === true)
     this.now = at
-    this.#isWindowOpen = true
-    this.#hasStarted = false
+    this.#window.open()
     if (call.effect !== undefined || call.step?.undo !== undefined) this.effects.history.delivered(call, kind, seq)
     if (kind === 'step_failed' || kind === 'effect_failed') {
       this.#remember(value)
@@ -465,16 +370,10 @@ export class Pass {
     for (const call of calls) this.outstanding.delete(call.key)
     this.init.live.events.delivered(false)
     this.now = at
-    this.#isWindowOpen = true
-    this.#hasStarted = false
+    this.#window.open()
     this.abort.abort(error)
     for (const call of calls) reject(call, error)
   }
-}
-
-function calledInStep(what: string): StepwellError {
-  return new StepwellError('foreign_await',
-    `${what} was made from inside a step's function: a step's function gets its own call object, and ctx is not for it`, { details: { call: what } })
 }
 
 /** Nobody may await it for a while, or ever: that is no unhandled rejection (platform fact 130). Most calls never need this. */

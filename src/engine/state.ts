@@ -4,12 +4,12 @@ import { decode } from '../codec.ts'
 import type { AnyWorkflow } from '../define.ts'
 import type { Redact } from '../errors.ts'
 import type { Host } from '../host.ts'
-import type { Entry } from '../journal/entry.ts'
+import { claim, type Entry, GENESIS } from '../journal/entry.ts'
 import { type Blocked, encodeRecord, type Message, type RunRecord } from '../journal/record.ts'
 import type { BlobStore } from './outcome.ts'
-import type { AppendOptions, AppendResult, Draft, Writer } from '../journal/writer.ts'
+import { type AppendOptions, type AppendResult, type Draft, Writer } from '../journal/writer.ts'
 import type { Limits } from '../limits.ts'
-import { earlier, isPromise, type MaybePromise, type RunStore } from '../store/store.ts'
+import { earlier, isPromise, type MaybePromise, type RunRow, type RunStore, type StoredEntry } from '../store/store.ts'
 
 export interface RowChange {
   readonly record: Partial<RunRecord>
@@ -25,6 +25,18 @@ export interface CommitOptions extends Omit<AppendOptions, 'row'> {
 
 /** Messages of one look at the inbox. */
 const PAGE = 256
+
+export interface StateInit {
+  readonly store: RunStore
+  readonly host: Host
+  readonly limits: Limits
+  readonly definition: AnyWorkflow
+  readonly redact: Redact
+  readonly isNoticed: boolean
+  /** Told after each commit. */
+  readonly committed: (entries: readonly Entry[]) => void
+  readonly emitted: () => void
+}
 
 export class RunState {
   readonly store: RunStore
@@ -58,22 +70,19 @@ export class RunState {
   readonly emitted: () => void
   #committed: (entries: readonly Entry[]) => void
 
-  constructor(init: {
-    store: RunStore; host: Host; limits: Limits; writer: Writer; definition: AnyWorkflow; redact: Redact
-    record: RunRecord; wakeAt: number | null; inbox: number; isNoticed: boolean; committed: (entries: readonly Entry[]) => void; emitted: () => void
-  }) {
+  constructor(init: StateInit, writer: Writer, record: RunRecord, { wakeAt, inbox }: Pick<RunRow, 'wakeAt' | 'inbox'>) {
     this.store = init.store
     this.host = init.host
     this.limits = init.limits
-    this.writer = init.writer
+    this.writer = writer
     this.definition = init.definition
     this.redact = init.redact
-    this.record = init.record
-    this.effects = init.record.effects
-    this.events = init.record.events
-    this.blockedBefore = init.record.blocked
-    this.wakeAt = init.wakeAt
-    this.inboxSeen = init.inbox
+    this.record = record
+    this.effects = record.effects
+    this.events = record.events
+    this.blockedBefore = record.blocked
+    this.wakeAt = wakeAt
+    this.inboxSeen = inbox
     this.isNoticed = init.isNoticed
     this.emitted = init.emitted
     this.#committed = init.committed
@@ -128,5 +137,24 @@ export class RunState {
       if (!this.decided.includes(number)) found.push({ number, message: decode(value) as Message })
     }
     return found
+  }
+}
+
+/** The state of a run as it is stored, with a writer that goes on behind the last entry. */
+export function openState(init: StateInit, row: RunRow, record: RunRecord, last: StoredEntry | undefined): RunState {
+  const { store, host, limits } = init
+  const { hash, at } = last === undefined ? { hash: GENESIS, at: 0 } : claimOf(last.bytes)
+  const writer = new Writer({
+    store, host: host.name, limits, now: () => host.now(), timer: (ms, run) => host.timer(ms, run),
+  }, row.epoch, record.generation, { seq: last?.seq ?? 0, hash }, at)
+  return new RunState(init, writer, record, row)
+}
+
+/** Of an entry that was not verified yet. One that cannot even be parsed is named when the pass reads it; nothing is appended before. */
+function claimOf(bytes: Uint8Array): { hash: Uint8Array; at: number } {
+  try {
+    return claim(bytes)
+  } catch {
+    return { hash: GENESIS, at: 0 }
   }
 }

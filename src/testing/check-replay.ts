@@ -86,9 +86,10 @@ async function replay(
   const host: Host = new TestHost({ quiesce, startAt: last.at, name: last.host, ...(called === undefined ? undefined : { called }) })
   const writer = new Writer({ store, host: host.name, limits, now: () => host.now(), timer: (ms, run) => host.timer(ms, run) },
     store.read()?.epoch ?? 0, record.generation, { seq: last.seq, hash: last.hash }, last.at)
-  const state = new RunState({
-    store, host, limits, writer, definition: workflow, redact: maskSecrets, record, wakeAt: null, inbox: 0, isNoticed: false, committed: () => {}, emitted: () => {},
-  })
+  const state = new RunState(
+    { store, host, limits, definition: workflow, redact: maskSecrets, isNoticed: false, committed: () => {}, emitted: () => {} },
+    writer, record, { wakeAt: null, inbox: 0 },
+  )
   const attempts = new Attempts({ store, host, limits, services: {}, changed: () => {}, authority: () => writer, generation: () => record.generation })
   const cursor = new Cursor(store, [...record.inherited, { from: record.generationSeq, to: Infinity }], record.head, limits.pageEntries)
   const start = await startOf(store)

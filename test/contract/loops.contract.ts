@@ -140,6 +140,7 @@ export async function checkLoops(harness: EffectHarness, seed: number): Promise<
     keyOf.set(item, key)
   }
   if (new Set(keyOf.values()).size !== keyOf.size) fail('two items have one key')
+  if (crashes === 0 && probes > 0) fail('nothing had died, and somebody asked what became of an effect')
   return { generations: 1 + restarts, items: keyOf.size, requests: requests.length, crashes, probes, overtaken }
 }
 

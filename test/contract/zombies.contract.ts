@@ -43,15 +43,15 @@ class Scene {
     this.host = new TestHost({ quiesce: harness.quiesce, seed: 7 })
   }
 
-  process(definition: AnyWorkflow, faults: FaultPlan = {}): TestRuns {
+  process(definition: AnyWorkflow, faults: FaultPlan = {}, { takesEpoch = true } = {}): TestRuns {
     return new TestRuns({
-      host: this.host, workflows: [definition], storeUsesRealTime: true,
+      host: this.host, workflows: [definition], storeUsesRealTime: true, takesEpoch,
       open: async (id) => new FaultStore(await this.#harness.open(id), faults),
     })
   }
 
-  async started(definition: AnyWorkflow): Promise<TestRuns> {
-    const runs = this.process(definition)
+  async started(definition: AnyWorkflow, options?: { readonly takesEpoch: boolean }): Promise<TestRuns> {
+    const runs = this.process(definition, {}, options)
     await runs.start(definition, 0, { id: 'zombie' })
     return runs
   }
@@ -265,4 +265,31 @@ export const zombieCases: readonly RunCase[] = [
     equal(gates.calls, 1)
     ok(!(await scene.has('effect_recorded e')), 'what a superseded function reports is not written')
   } },
+  ...[true, false].map((takesEpoch): RunCase => ({
+    title: `G13: an effect that is under way when somebody restarts its run goes on in the next generation, ${takesEpoch ? 'under the next epoch' : 'under the same epoch'}: called once, not aborted, and not decided`,
+    async run(harness) {
+      const gates = new Gates()
+      const scene = new Scene(harness)
+      const aborted: unknown[] = []
+      const kept: unknown[] = []
+      const flow = workflow({ name: 'flow', input: z.any() }, async (ctx) => ctx.effect('e', async ({ abortSignal, memo }) => {
+        abortSignal.addEventListener('abort', () => aborted.push(abortSignal.reason))
+        const got = await gates.enter()
+        kept.push(await memo('m', () => 'kept'))
+        return got
+      }, { ...money, onAmbiguous: 'fail' }))
+      const runs = await scene.started(flow, { takesEpoch })
+      const { end } = await scene.begin(runs)
+      await scene.until('called', () => gates.calls === 1)
+      await runs.control('zombie', { kind: 'restart' })
+      await scene.until('the next generation asks for it', async () => await scene.has('generation_started') && (await runs.summary('zombie')).status === 'running')
+      await scene.idle()
+      equal(aborted, [])
+      gates.open(1, 'paid')
+      equal(await end, { kind: 'ended', status: 'completed' })
+      equal((await runs.summary('zombie')).output, 'paid')
+      equal({ calls: gates.calls, kept }, { calls: 1, kept: ['kept'] })
+      ok(!(await scene.has('effect_decided e')), 'nobody had to decide anything')
+    },
+  })),
 ]
