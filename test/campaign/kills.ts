@@ -28,7 +28,7 @@ const log = (line: string): void => console.error(`${new Date().toISOString().sl
 
 const parts: Record<string, Part> = {
   async workerd(given) {
-    const scene = await openScene('herd.wrangler.toml', { isLedgerLazy: true, isQuiet: true })
+    const scene = await openScene('../worker/herd-worker.ts', { isLedgerLazy: true, isQuiet: true })
     try {
       const done = await herd(scene, {
         prefix: `herd-${given}`, runs, kills: 24, seed: given, lives: [runs / 50, runs / 2], timeoutMs: 15_000, sleepMs: [1000, 60_000], deadlineMs: 1_200_000, recoveryMs: 15_000, log,
@@ -75,7 +75,7 @@ const parts: Record<string, Part> = {
   },
   async disk(given) {
     const wrongs: string[] = []
-    const scene = await openScene('herd.wrangler.toml', { canFill: true, isQuiet: true })
+    const scene = await openScene('../worker/herd-worker.ts', { canFill: true, isQuiet: true })
     try {
       const done = await fillEdge(scene, `full-${given}`, 50, 15_000)
       log(`the disk of workerd was full: a start got ${done.refusal}, ${done.stopped} steps ran again; ${done.seconds} s`)
@@ -96,7 +96,7 @@ const parts: Record<string, Part> = {
   },
   async clock(given) {
     const wrongs: string[] = []
-    const scene = await openScene('herd.wrangler.toml', { isQuiet: true })
+    const scene = await openScene('../worker/herd-worker.ts', { isQuiet: true })
     try {
       const done = await setEdgeClock(scene, `clock-${given}`, 60, 12, given)
       log(`the clock of workerd was set ${done.jumps.length} times; ${done.decided} effects decided; ${done.seconds} s`)

@@ -9,7 +9,7 @@ import { openFlock } from './flock.ts'
 const SEED = 20261125
 
 test('G11, G12, G19: the clock of workerd is set forward and back in the middle of runs: times never decrease, timers fire once, no charge happens twice, all end', async () => {
-  const scene = await openScene('herd.wrangler.toml')
+  const scene = await openScene('../worker/herd-worker.ts')
   try {
     const { wrongs, jumps, decided, seconds } = await setEdgeClock(scene, 'clock', 16, 4, SEED)
     console.log(`edge, seed ${SEED}: set to ${jumps.join(', ')} ms; ${decided} effects decided; ${seconds} s`)

@@ -3,22 +3,24 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { basename, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
 import type { LedgerRequest } from '../examples/upstream.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
 export interface Life {
   readonly url: string
-  /** Of its workerd, the proxy's and the worker's. */
-  readonly workerd: readonly number[]
+  /** Of its workerd. */
+  readonly pid: number
   /** As if its disk were full from now on, or had space again: whatever workerd writes at 1,024 bytes of any file or beyond fails. */
   fill(isFull: boolean): void
-  /** SIGKILL of workerd and of what runs it. */
+  /** SIGKILL of workerd. */
   kill(): Promise<Kill>
 }
 
@@ -30,7 +32,7 @@ export interface Kill {
 
 export interface Scene {
   readonly ledgerPath: string
-  /** `vars`: of this life, beside those of the config. */
+  /** `vars`: of this life. */
   begin(vars?: Readonly<Record<string, string>>): Promise<Life>
   requests(): Promise<readonly LedgerRequest[]>
   control(change: object): Promise<void>
@@ -38,8 +40,6 @@ export interface Scene {
 }
 
 export interface SceneOptions {
-  /** Where the edge keeps its state, instead of a folder of the scene. */
-  readonly persist?: string
   /** The upstream's ledger is written without waiting for the disk: only the death of the machine could lose a record of it. */
   readonly isLedgerLazy?: boolean
   /** The edge's own output is not shown: for what it says again and again while it is meant to fail. */
@@ -48,54 +48,49 @@ export interface SceneOptions {
   readonly canFill?: boolean
 }
 
-/** `config`: of the edge, in this folder. */
-export async function openScene(config = 'edge.wrangler.toml', { persist, isLedgerLazy = false, isQuiet = false, canFill = false }: SceneOptions = {}): Promise<Scene> {
+/**
+ * `main`: the worker, of this folder. workerd runs by itself, as it does under `wrangler dev`, with what wrangler would give it: loading
+ * wrangler and its proxy anew for each life takes fifteen times as long, and thirty times as much of the processor.
+ */
+export async function openScene(main = '../../examples/edge/worker.ts', { isLedgerLazy = false, isQuiet = false, canFill = false }: SceneOptions = {}): Promise<Scene> {
   const folder = await mkdtemp(join(tmpdir(), 'stepwell-kill-'))
   const ledgerPath = join(folder, 'ledger.ndjson')
+  const modules = await bundle(here(main), folder)
+  const workerd = (createRequire(import.meta.url)('workerd') as { default: string }).default
   // A full disk for any user, on any disk: a limit of file sizes, which is an error of the write only for a process that ignores the signal.
-  const workerd = join(folder, 'workerd')
-  if (canFill) await writeFile(workerd, `#!/bin/sh\ntrap '' XFSZ\nexec ${JSON.stringify((createRequire(import.meta.url)('workerd') as { default: string }).default)} "$@"\n`, { mode: 0o755 })
-  // A copy in the scene's folder: wrangler builds beside the config, and what a killed one leaves behind goes with the scene.
-  const configPath = join(folder, 'wrangler.toml')
-  const text = await readFile(here(config), 'utf8')
-  await writeFile(configPath, text.replace(/^main = "(.+)"$/m, (_, main: string) => `main = ${JSON.stringify(resolve(dirname(here(config)), main))}`))
+  const ignoring = join(folder, 'workerd')
+  if (canFill) await writeFile(ignoring, `#!/bin/sh\ntrap '' XFSZ\nexec ${JSON.stringify(workerd)} "$@"\n`, { mode: 0o755 })
+  await mkdir(join(folder, 'state'))
   const upstream = spawn(process.execPath, [here('../../examples/upstream/server.mjs')], {
     env: { ...process.env, PORT: '0', LEDGER: ledgerPath, ...(isLedgerLazy ? { FSYNC: '0' } : undefined) }, stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const { url } = await firstLine(upstream) as { url: string }
+  const { url } = await firstLine(upstream.stdout as Readable) as { url: string }
   const lives = new Set<ChildProcess>()
-  const spawnLife = (): ChildProcess => {
-    const child = spawn(process.execPath, [here('edge-process.mjs')], {
-      // A process group of its own, so that one signal reaches wrangler and every workerd of it at the same instant.
-      detached: true,
-      stdio: ['pipe', 'pipe', isQuiet ? 'ignore' : 'inherit'],
-      env: { ...process.env, ...(canFill ? { MINIFLARE_WORKERD_PATH: workerd } : undefined), WRANGLER_SEND_METRICS: 'false', X_LOCAL_OBSERVABILITY: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
-    })
-    lives.add(child)
-    return child
-  }
-  let next = spawnLife()
   return {
     ledgerPath,
     async begin(vars = {}) {
-      const child = next
-      next = spawnLife()
-      child.stdin?.write(`${JSON.stringify({ config: configPath, persist: persist ?? join(folder, 'state'), vars: { ...vars, UPSTREAM_URL: url } })}\n`)
-      const ready = await firstLine(child) as { url: string; workerd: number[] }
-      if (ready.workerd.length < 2) throw new Error('the proxy and the worker run in two workerd: not both were found')
+      const config = join(folder, 'config.capnp')
+      await writeFile(config, configOf(modules, { ...vars, UPSTREAM_URL: url }))
+      const output = isQuiet ? 'ignore' : 'inherit'
+      // A process group of its own, so that one signal reaches whatever belongs to it.
+      const child = spawn(canFill ? ignoring : workerd, ['serve', config, '--control-fd=3'], { cwd: folder, detached: true, stdio: ['ignore', output, output, 'pipe'] })
+      lives.add(child)
+      const pid = child.pid as number
+      const { port } = await firstLine(child.stdio[3] as Readable) as { port: number }
+      const life = `http://127.0.0.1:${port}/`
+      await (await fetch(new URL('/v1/healthz', life))).text()
       return {
-        url: ready.url,
-        workerd: ready.workerd,
+        url: life,
+        pid,
         fill(isFull) {
-          for (const pid of ready.workerd) execFileSync('prlimit', ['--pid', String(pid), `--fsize=${isFull ? 1024 : 'unlimited'}:unlimited`])
+          execFileSync('prlimit', ['--pid', String(pid), `--fsize=${isFull ? 1024 : 'unlimited'}:unlimited`])
         },
         async kill() {
           const from = Date.now()
           killGroup(child)
+          // Its files are the next one's: it must be gone, and not only told to go.
           await gone(child)
           lives.delete(child)
-          // Its files are the next one's: it must be gone, and not only told to go.
-          for (const pid of ready.workerd) while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 2))
           return { from, to: Date.now() }
         },
       }
@@ -160,9 +155,46 @@ export async function get<T>(life: Life, path: string): Promise<T> {
   }
 }
 
-async function firstLine(child: ChildProcess): Promise<unknown> {
+interface Module {
+  readonly name: string
+  readonly kind: 'esModule' | 'wasm'
+}
+
+/** As wrangler does it: one module, and each `.wasm` beside it. The first is the worker. */
+async function bundle(main: string, folder: string): Promise<readonly Module[]> {
+  const { outputFiles } = await build({
+    entryPoints: { worker: main }, outdir: folder, bundle: true, format: 'esm', target: 'es2024', keepNames: true, conditions: ['workerd', 'worker', 'browser'],
+    external: ['cloudflare:*', 'node:*'], loader: { '.wasm': 'copy' }, assetNames: '[name]', tsconfig: here('../../tsconfig.base.json'), write: false,
+  })
+  for (const { path, contents } of outputFiles) await writeFile(path, contents)
+  const names = outputFiles.map(({ path }) => basename(path))
+  return names.map((name): Module => ({ name, kind: name.endsWith('.js') ? 'esModule' : 'wasm' })).toSorted((a, b) => a.kind.localeCompare(b.kind))
+}
+
+/** As wrangler reads it from `[exports.Run]`: one class, with SQLite, which the worker reaches through `ctx.exports`. */
+function configOf(modules: readonly Module[], vars: Readonly<Record<string, string>>): string {
+  const [, compatibilityDate] = /^compatibility_date = "(.+)"$/m.exec(readFileSync(here('../../wrangler.toml'), 'utf8')) ?? []
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "edge", worker = (
+      modules = [${modules.map(({ name, kind }) => `(name = "${name}", ${kind} = embed "${name}")`).join(', ')}],
+      compatibilityDate = "${compatibilityDate}",
+      bindings = [${Object.entries(vars).map(([name, text]) => `(name = "${name}", text = ${JSON.stringify(text)})`).join(', ')}],
+      durableObjectNamespaces = [(className = "Run", uniqueKey = "stepwell-kill-Run", enableSql = true)],
+      durableObjectStorage = (localDisk = "state"),
+    )),
+    (name = "state", disk = (path = "state", writable = true)),
+    (name = "internet", network = (allow = ["public", "private"])),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "edge")],
+);
+`
+}
+
+async function firstLine(output: Readable): Promise<unknown> {
   let text = ''
-  for await (const part of child.stdout ?? []) {
+  for await (const part of output) {
     text += String(part)
     const end = text.indexOf('\n')
     if (end >= 0) return JSON.parse(text.slice(0, end))
@@ -175,20 +207,6 @@ function killGroup(child: ChildProcess): void {
     process.kill(-(child.pid as number), 'SIGKILL')
   } catch {
     // It is gone already.
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch {
-    return false
-  }
-  try {
-    // Its parent died with it, and whoever inherits it may look only once a second: a zombie has no files open any more.
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return process.platform !== 'linux'
   }
 }
 

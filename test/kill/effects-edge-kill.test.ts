@@ -8,7 +8,7 @@ const KILLS = 8
 const SEED = 20261121
 
 let scene: Scene
-beforeAll(async () => { scene = await openScene('pay.wrangler.toml') }, 60_000)
+beforeAll(async () => { scene = await openScene('../worker/pay-worker.ts') }, 60_000)
 afterAll(async () => { await scene.close() }, 60_000)
 
 async function start(life: Life, orderId: string, fails: boolean): Promise<string> {

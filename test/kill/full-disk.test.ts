@@ -6,7 +6,7 @@ import { openFlock } from './flock.ts'
 import { fillBrowser, fillEdge } from './full-disk.ts'
 
 let scene: Scene
-beforeAll(async () => { scene = await openScene('herd.wrangler.toml', { canFill: true, isQuiet: true }) }, 60_000)
+beforeAll(async () => { scene = await openScene('../worker/herd-worker.ts', { canFill: true, isQuiet: true }) }, 60_000)
 afterAll(async () => { await scene.close() }, 60_000)
 
 test('G5, G12: the disk of workerd is full in the middle of runs: a start is refused, nothing is called without a durable intent, and with space all complete', async () => {

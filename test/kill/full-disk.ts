@@ -63,7 +63,7 @@ export async function fillEdge(scene: Scene, prefix: string, runs: number, fullM
   life.fill(false)
   await scene.control(opening(20))
   const done = await inParts(inputs, 8, (input) => readRun(life, ids[inputs.indexOf(input)] as string, input, Date.now() + 90_000))
-  const isAlive = life.workerd.every((pid) => process.kill(pid, 0))
+  const isAlive = process.kill(life.pid, 0)
   await life.kill()
   const requests = await asked()
   const byOrder = Map.groupBy(requests, ({ orderId }) => orderId)

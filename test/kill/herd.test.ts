@@ -7,7 +7,7 @@ import { herd, tellHerd } from './herd.ts'
 const SEED = 20261123
 
 let scene: Scene
-beforeAll(async () => { scene = await openScene('herd.wrangler.toml', { isLedgerLazy: true }) }, 60_000)
+beforeAll(async () => { scene = await openScene('../worker/herd-worker.ts', { isLedgerLazy: true }) }, 60_000)
 afterAll(async () => { await scene.close() }, 60_000)
 
 test('G2, G12, G13, G19: workerd is killed 3 times with 100 runs in flight: each act has one key, a charge happens once, alarms alone wake the runs, all complete', async () => {

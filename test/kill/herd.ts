@@ -96,8 +96,9 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
     await startAll(life, inputs.filter(({ orderId }) => !ids.has(orderId)), ids)
     if (late()) throw new Error(`seed ${seed}: only ${ids.size} of ${options.runs} runs could be started in ${deadlineMs} ms`)
   }
-  const asked = async (): Promise<number> => new Set((await mine(scene, prefix)).map(({ orderId }) => orderId)).size
-  while (await asked() < options.runs && !late()) await pause(50)
+  // Those of the first life are asked for again when their alarms come.
+  const open = async (): Promise<number> => new Set((await mine(scene, prefix)).filter(({ how }) => how === 'open').map(({ orderId }) => orderId)).size
+  while (await open() < options.runs && !late()) await pause(50)
   // It deduplicates nothing: what acts twice is seen.
   await scene.control({ reset: true, dedup: false, actions: { '*': options.upstream } })
   await kill()
@@ -117,10 +118,10 @@ export async function herd(scene: Scene, options: HerdOptions): Promise<Herded> 
   const requests = await mine(scene, prefix)
   const byOrder = Map.groupBy(requests, ({ orderId }) => orderId)
   const wrongs = runs.flatMap((run) => wrongsOf(run, byOrder.get(run.input.orderId) ?? [], kills))
-  const open = kills.map(({ from, to }) => requests.filter(({ receivedAt, closedAt }) => receivedAt <= to && from <= (closedAt ?? Infinity)).length)
+  const openAt = kills.map(({ from, to }) => requests.filter(({ receivedAt, closedAt }) => receivedAt <= to && from <= (closedAt ?? Infinity)).length)
   const inFlight = kills.map(({ from }) => runs.filter(({ journal }) => (journal[0]?.at ?? Infinity) <= from && (journal.at(-1)?.at ?? 0) > from).length)
   const figures: HerdFigures = {
-    runs: runs.length, kills: kills.length, open, inFlight, requests: requests.length,
+    runs: runs.length, kills: kills.length, open: openAt, inFlight, requests: requests.length,
     repeated: runs.reduce((sum, { input }) => sum + actions.filter((action) => (byOrder.get(input.orderId) ?? []).filter((request) => request.action === action).length > 1).length, 0),
     decided: runs.reduce((sum, { journal }) => sum + journal.filter(({ kind }) => kind === 'effect_decided').length, 0),
     seconds: Math.round((Date.now() - began) / 1000),
@@ -202,7 +203,7 @@ async function startAll(life: Life, inputs: readonly HerdInput[], ids: Map<strin
     try {
       ids.set(input.orderId, await start(life, input))
     } catch {
-      // The connection was refused or cut, or the proxy has lost its worker: this life is over. Whatever else it was, it is tried again.
+      // The connection was refused or cut: this life is over. Whatever else it was, it is tried again.
       isDead = true
     }
   })
@@ -215,7 +216,7 @@ export async function start(life: Life, input: HerdInput): Promise<string> {
     })
     const text = await response.text()
     if (response.ok) return (JSON.parse(text) as { id: string }).id
-    // Wrangler's proxy answers 5xx for a worker that dies under it.
+    // An object that was reset answers 503 once.
     if (response.status < 500 || attempt === 5) throw new Error(`${response.status} ${text}`)
     await pause(100 * attempt)
   }

@@ -7,7 +7,7 @@ const KILLS = 4
 const SEED = 20261122
 
 let scene: Scene
-beforeAll(async () => { scene = await openScene('pay.wrangler.toml') }, 60_000)
+beforeAll(async () => { scene = await openScene('../worker/pay-worker.ts') }, 60_000)
 afterAll(async () => { await scene.close() }, 60_000)
 
 interface Sent {
