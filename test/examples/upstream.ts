@@ -38,6 +38,8 @@ export interface Upstream {
   /** Every request; with an action, only requests for it. */
   requests(action?: string): Promise<LedgerRequest[]>
   post(action: string, body: object, key?: string): Promise<{ status: number; body: Record<string, unknown> }>
+  /** What was sent to it before this is in its ledger. */
+  arrived(): Promise<void>
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
 }
 
@@ -77,12 +79,25 @@ export async function startUpstream({ ledgerPath, port = 0, control, page }: Ups
       })
       return { status: response.status, body: await response.json() as Record<string, unknown> }
     },
+    arrived: () => arrived(url),
     async stop(signal = 'SIGTERM') {
       if (child.exitCode !== null || child.signalCode !== null) return
       child.kill(signal)
       await once(child, 'exit')
     },
   }
+}
+
+/**
+ * What was sent to the upstream before this, also by a process that is dead by now, is in its ledger, though the machine was busy. By the
+ * order in which an event loop looks: when the first question is answered, every connection that was made before is accepted, so the
+ * loop sees what they hold at the latest with the second.
+ */
+export async function arrived(url: string): Promise<void> {
+  const answered = (): Promise<void> => new Promise((resolve, reject) => {
+    get(`${url}/_control`, { agent: false }, (response) => response.resume().on('end', resolve)).on('error', reject)
+  })
+  for (let question = 0; question < 2; question++) await answered()
 }
 
 async function addressOf(child: ChildProcess): Promise<string> {

@@ -10,7 +10,7 @@ import { basename, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import type { LedgerRequest } from '../examples/upstream.ts'
+import { arrived, type LedgerRequest } from '../examples/upstream.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
@@ -20,11 +20,11 @@ export interface Life {
   readonly pid: number
   /** As if its disk were full from now on, or had space again: whatever workerd writes at 1,024 bytes of any file or beyond fails. */
   fill(isFull: boolean): void
-  /** SIGKILL of workerd. */
+  /** SIGKILL of workerd. When it is over, whatever workerd had sent is in the ledger. */
   kill(): Promise<Kill>
 }
 
-/** Until `to` a process that was killed may still have been at work: a signal takes effect some time after it is sent. */
+/** Until `to` what a process that was killed has done may still arrive: a signal takes effect some time after it is sent. */
 export interface Kill {
   readonly from: number
   readonly to: number
@@ -91,6 +91,7 @@ export async function openScene(main = '../../examples/edge/worker.ts', { isLedg
           // Its files are the next one's: it must be gone, and not only told to go.
           await gone(child)
           lives.delete(child)
+          await arrived(url)
           return { from, to: Date.now() }
         },
       }

@@ -70,9 +70,10 @@ test(`G12, G13: Chromium is killed ${KILLS} times in the middle of effects: each
     const before = (await acts()).length
     if (i % 2 === 0) await until(async () => (await acts()).length > before)
     await pause(draw() * (i % 2 === 0 ? 150 : 800))
-    // Until `to` the killed browser may still have been at work: a signal takes effect some time after it is sent.
+    // Until `to` what the killed browser has done may still arrive: a signal takes effect some time after it is sent.
     const from = Date.now()
     await browser?.kill()
+    await upstream.arrived()
     kills.push({ from, to: Date.now() })
     tab = await visit()
   }

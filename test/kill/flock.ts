@@ -197,6 +197,7 @@ export async function flockKills(scene: Flock, options: FlockOptions): Promise<F
     await sleep(between(livesMs))
     const from = Date.now()
     await browser.kill()
+    await scene.upstream.arrived()
     kills.push({ from, to: Date.now() })
     browser = await scene.launch()
     tabs = [await scene.visit(browser), await scene.visit(browser)]

@@ -53,11 +53,12 @@ test(`G2: Chromium is killed ${2 * targets.length} times in the middle of an ord
   await form.getByLabel('Order number').fill('K-1')
   await form.getByLabel('Wait before shipping').selectOption('1000')
   await form.getByRole('button', { name: 'Start the order' }).click()
-  // Until `to` the killed browser may still have been at work: a signal takes effect some time after it is sent.
+  // Until `to` what the killed browser has done may still arrive: a signal takes effect some time after it is sent.
   const kills: { from: number; to: number }[] = []
   const kill = async (): Promise<void> => {
     const from = Date.now()
     await browser?.kill()
+    await upstream.arrived()
     kills.push({ from, to: Date.now() })
   }
   for (const target of targets) {
