@@ -37,6 +37,7 @@ export class TestHost implements Host {
   #order = 0
   #timers: Timer[] = []
   #quiesce: () => Promise<void>
+  #turning = 0
   #log: ((record: LogRecord) => void) | undefined
   #called: ((kind: string, key: string) => void) | undefined
 
@@ -70,7 +71,16 @@ export class TestHost implements Host {
   }
 
   quiesce(): Promise<void> {
-    return this.#quiesce()
+    this.#turning++
+    return this.#quiesce().finally(() => { this.#turning-- })
+  }
+
+  /**
+   * Somebody waits for `quiesce` and goes on after it, so it is too early to let time pass: on some runtimes one turn takes as long as
+   * many others.
+   */
+  get isTurning(): boolean {
+    return this.#turning > 0
   }
 
   timer(ms: number, run: () => void): HostTimer {

@@ -111,8 +111,8 @@ export class TestRuns {
     end.then((value) => { result = value }, () => {})
     for (let idle = 0; result === undefined;) {
       await this.host.quiesce()
-      // A live step may wait for the real world: time stands still meanwhile, unless nothing real can be under way.
-      if (result !== undefined || (this.#options.storeUsesRealTime === true && this.#working > 0) || (this.#options.stepsUseHostTime !== true && driver.liveness().steps.length > 0)) {
+      // The engine has not come to rest, or a live step may wait for the real world: time stands still meanwhile.
+      if (result !== undefined || this.host.isTurning || (this.#options.storeUsesRealTime === true && this.#working > 0) || (this.#options.stepsUseHostTime !== true && driver.liveness().steps.length > 0)) {
         idle = 0
         continue
       }

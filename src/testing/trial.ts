@@ -292,7 +292,7 @@ class Process {
       }
       if (driver !== undefined && this.#init.nextVisit() !== undefined && !(await this.#visit(driver))) return undefined
       if (++turns > MAX_TURNS) throw new StepwellError('internal', 'nothing happens any more')
-      if (!stepsUseHostTime && driver !== undefined && driver.liveness().steps.length > 0) {
+      if (host.isTurning || (!stepsUseHostTime && driver !== undefined && driver.liveness().steps.length > 0)) {
         idle = 0
         continue
       }

@@ -67,6 +67,8 @@ class Place {
     void drive
     // Only what the store itself still does is waited for: a crash after a commit is after it.
     for (let i = 0; i < 5; i++) await this.#harness.quiesce()
+    // Its timers have died with it.
+    this.host.forgetTimers()
   }
 
   until(what: string, is: () => boolean | Promise<boolean>): Promise<void> {
