@@ -97,7 +97,7 @@ export class Driver {
     const { store, host, limits, takesEpoch, onEnd } = init
     this.#ended = new Ended({
       store, host, limits, takesEpoch, onEnd, redact: this.#redact, attempts: this.#attempts,
-      ended: () => init.ended?.(), changed: () => this.#changed(), isStopped: () => this.#isStopped,
+      ended: () => init.ended?.(), isStopped: () => this.#isStopped,
       stopped: new Promise((resolve) => { this.#stopped = resolve }),
     })
     // Nobody may be driving: an effect that was given up may still come to its end.

@@ -21,7 +21,6 @@ export interface EndedInit {
   readonly onEnd: OnEnd | undefined
   /** The run has ended, and was not told yet. */
   readonly ended: () => void
-  readonly changed: () => void
   /** This host is closed. */
   readonly isStopped: () => boolean
   readonly stopped: Promise<void>
@@ -72,13 +71,11 @@ export class Ended {
   }
 
   async sweep(): Promise<DriveEnd | 'again'> {
-    const { store, host, limits, attempts, isStopped, changed } = this.#init
+    const { store, host, limits, attempts, isStopped } = this.#init
     attempts.abandon(new StepwellError('cancelled', 'the run was removed'))
     const end = await sweep({ store, host, limits, isStopped })
     if (end === 'kept') return 'again'
-    if (end === 'stopped') return { kind: 'stopped' }
-    changed()
-    return { kind: 'absent' }
+    return { kind: end === 'stopped' ? 'stopped' : 'absent' }
   }
 
   #isExpired(record: RunRecord): boolean {
