@@ -5,6 +5,7 @@ import { neededFunction } from '../given.ts'
 import type { MaybePromise } from '../store/store.ts'
 import { equal } from './assert.ts'
 import { commitCases } from './store-cases-commit.ts'
+import { rowCases } from './store-cases-rows.ts'
 import { runCases } from './store-cases-run.ts'
 import { fill, type Scene, snapshot, type StoreHarness } from './store-scene.ts'
 
@@ -22,7 +23,7 @@ const runId = 'run-1'
 const neighbors = ['run-10', 'run-']
 
 /** All cases: each alone, then each with neighbors. Each wants a harness that nothing was written to. */
-export const storeContract: readonly StoreContractCase[] = [...commitCases, ...runCases].flatMap(({ id, title, run }) => [
+export const storeContract: readonly StoreContractCase[] = [...commitCases, ...runCases, ...rowCases].flatMap(({ id, title, run }) => [
   { id, title, run: (harness) => run(scene(harness, [])) },
   {
     id,
