@@ -72,7 +72,11 @@ export class TestHost implements Host {
 
   quiesce(): Promise<void> {
     this.#turning++
-    return this.#quiesce().finally(() => { this.#turning-- })
+    const turn = this.#quiesce()
+    // Beside it: whoever waits must go on at the same turn as on a host.
+    const turned = (): void => { this.#turning-- }
+    turn.then(turned, turned)
+    return turn
   }
 
   /**
