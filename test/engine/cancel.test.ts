@@ -84,6 +84,33 @@ describe('G21: cancel', () => {
     expect((await process.runs.summary(ID)).status).toBe('cancelled')
   })
 
+  test('G21: while it cleans up, the step that was under way is aborted already, and what it gives is dropped', async () => {
+    const held = gate<string>()
+    const cleaning = gate<string>()
+    const seen: unknown[] = []
+    const w = workflow({ name: 'w', input: anything }, async (ctx) => {
+      try {
+        return await ctx.step('s', ({ abortSignal }) => {
+          abortSignal.addEventListener('abort', () => { seen.push((abortSignal.reason as { code: string }).code) })
+          return held.promise
+        })
+      } finally {
+        await ctx.cleanup((c) => c.step('tidy', () => cleaning.promise))
+      }
+    })
+    const process = open(w)
+    await process.runs.start(w, 0, { id: ID })
+    const { end } = await process.begin()
+    await cancel(process)
+    await process.idle()
+    expect(seen).toEqual(['cancelled'])
+    held.open('late success')
+    await process.idle()
+    cleaning.open('tidy')
+    expect(await end).toEqual({ kind: 'ended', status: 'cancelled' })
+    expect(process.world.kinds()).toEqual(['run_started', 'cancel_requested', 'step_completed ctx.cleanup/tidy', 'run_cancelled'])
+  })
+
   test('G21: during a back-off, and no attempt comes after it', async () => {
     let attempts = 0
     const w = workflow({ name: 'w', input: anything }, async (ctx) =>
