@@ -108,7 +108,7 @@ describe('G21: cancel', () => {
     await process.idle()
     cleaning.open('tidy')
     expect(await end).toEqual({ kind: 'ended', status: 'cancelled' })
-    expect(process.world.kinds()).toEqual(['run_started', 'cancel_requested', 'step_completed ctx.cleanup/tidy', 'run_cancelled'])
+    expect(process.world.kinds()).toEqual(['run_started', 'cancel_requested', 'step_completed cleanup/tidy', 'run_cancelled'])
   })
 
   test('G21: during a back-off, and no attempt comes after it', async () => {
