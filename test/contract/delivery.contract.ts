@@ -323,11 +323,13 @@ export const namedPrograms: Readonly<Record<string, Program>> = {
       { do: 'seq', of: [{ do: 'step', name: 'a', takes: 'microtasks', n: 3 }, { do: 'draw' }, { do: 'step', name: 'b', takes: 'no time', n: 0 }] },
     ],
   } as Program])),
-  // Delivered in the middle of the chain: whoever waits for its end counts one call more.
+  // The second step is delivered in the middle of the chain: whoever waits for the end of it counts one call more.
   ...Object.fromEntries([96, 5000].map((n) => [`a lone step beside a chain of ${n} links that ends in a step`, {
-    do: 'Promise.all', of: [
-      { do: 'seq', of: [{ do: 'chain', links: n }, { do: 'step', name: 'c', takes: 'no time', n: 0 }] },
-      { do: 'seq', of: [{ do: 'step', name: 'a', takes: 'microtasks', n: 3 }, { do: 'draw' }, { do: 'step', name: 'b', takes: 'no time', n: 0 }] },
-    ],
+    do: 'seq', of: [{ do: 'step', name: 'z', takes: 'no time', n: 0 }, {
+      do: 'Promise.all', of: [
+        { do: 'seq', of: [{ do: 'chain', links: n }, { do: 'step', name: 'c', takes: 'no time', n: 0 }] },
+        { do: 'seq', of: [{ do: 'step', name: 'a', takes: 'microtasks', n: 3 }, { do: 'draw' }, { do: 'step', name: 'b', takes: 'no time', n: 0 }] },
+      ],
+    }],
   } as Program])),
 }
