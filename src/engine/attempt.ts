@@ -44,7 +44,7 @@ export interface Progress {
 /** What the host lends to every attempt of a run. */
 export interface AttemptHost extends KeepHost {
   readonly services: object
-  /** Of the run now. No attempt sees it change: those of the generation before are abandoned first. */
+  /** Of the run now. Only effects see it change: the other attempts of a generation before are abandoned first. */
   readonly generation: () => number
   /** Something changed that a watcher may want to see. */
   readonly changed: () => void
@@ -153,7 +153,7 @@ export class StepCall {
 
   get state(): StepState {
     const live = this.#live
-    return (this.#state ??= (live.staged = new StagedState(this.#host, this.#keep(), () => live.over())).view)
+    return (this.#state ??= (live.staged = new StagedState(this.#host, () => this.#keep(), () => live.over())).view)
   }
 
   #keep(): KeepPlace {

@@ -31,7 +31,7 @@ export interface KeepPlace {
   readonly step: string
 }
 
-const CHECK_BYTES = 8
+export const CHECK_BYTES = 8
 
 /** A row: the start of the BLAKE3 of its key and its payload, then the payload. */
 export function sealValue(row: string, payload: Uint8Array): Uint8Array {

@@ -7,21 +7,24 @@ import { StepwellError } from '../errors.ts'
 import { hashParts, hex } from '../hash.ts'
 import { within } from '../limits.ts'
 import type { RowWrite } from '../store/store.ts'
-import { type KeepHost, type KeepPlace, openValue, sealValue, storeError } from './kept.ts'
+import { CHECK_BYTES, type KeepHost, type KeepPlace, openValue, sealValue, storeError } from './kept.ts'
 import { checkName } from './key.ts'
 
 const RESERVED = 'stepwell.'
+/** 32 bytes in hexadecimal. */
+const ROW_KEY_CHARS = 64
 
-/** What one attempt wants to change. */
+/** What one attempt wants to change, of the generation in which its outcome is committed: an effect may outlive the one that called it. */
 export class StagedState {
   readonly #host: KeepHost
-  readonly #place: KeepPlace
+  readonly #place: () => KeepPlace
   readonly #over: () => StepwellError | undefined
-  readonly #writes = new Map<string, RowWrite>()
+  /** By name: what is to be stored, or null. */
+  readonly #writes = new Map<string, Uint8Array | null>()
   /** What its rows take in a commit. */
   bytes = 0
 
-  constructor(host: KeepHost, place: KeepPlace, over: () => StepwellError | undefined) {
+  constructor(host: KeepHost, place: () => KeepPlace, over: () => StepwellError | undefined) {
     this.#host = host
     this.#place = place
     this.#over = over
@@ -29,7 +32,10 @@ export class StagedState {
 
   /** In the order in which the keys were first named. */
   get rows(): readonly RowWrite[] {
-    return [...this.#writes.values()]
+    return [...this.#writes].map(([name, payload]) => {
+      const key = this.#row(name)
+      return { table: 'state', key, value: payload === null ? null : sealValue(key, payload) }
+    })
   }
 
   /** For the step's function, which may take it apart. */
@@ -42,9 +48,10 @@ export class StagedState {
   }
 
   async #get(key: string): Promise<unknown> {
-    const row = this.#row(this.#name(key))
-    const staged = this.#writes.get(row)
-    if (staged !== undefined) return staged.value === null ? undefined : valueOf(row, staged.value)
+    const name = this.#name(key)
+    const row = this.#row(name)
+    const staged = this.#writes.get(name)
+    if (staged !== undefined) return staged === null ? undefined : valueOf(row, sealValue(row, staged))
     const { store } = this.#host
     let bytes: Uint8Array | undefined
     try {
@@ -64,18 +71,17 @@ export class StagedState {
   }
 
   #stage(name: string, payload: Uint8Array | null): void {
-    const row = this.#row(name)
-    const before = this.#writes.get(row)
-    if (before !== undefined && (before.value === null) !== (payload === null)) {
-      throw new StepwellError('state_conflict', `state ${JSON.stringify(name)} was set and deleted in one attempt of step ${this.#place.step}`, {
-        details: { key: name, step: this.#place.step },
+    const { step } = this.#place()
+    const before = this.#writes.get(name)
+    if (before !== undefined && (before === null) !== (payload === null)) {
+      throw new StepwellError('state_conflict', `state ${JSON.stringify(name)} was set and deleted in one attempt of step ${step}`, {
+        details: { key: name, step },
       })
     }
-    const value = payload === null ? null : sealValue(row, payload)
-    const bytes = this.bytes - sizeOf(before) + sizeOf({ key: row, value })
-    within(this.#host.limits, 'stagedBytes', bytes, `state of step ${this.#place.step}`)
+    const bytes = this.bytes - sizeOf(before) + sizeOf(payload)
+    within(this.#host.limits, 'stagedBytes', bytes, `state of step ${step}`)
     this.bytes = bytes
-    this.#writes.set(row, { table: 'state', key: row, value })
+    this.#writes.set(name, payload)
   }
 
   /** Throws `attempt_over`, `invalid_argument`, `limit_exceeded`, `reserved_name`. */
@@ -90,7 +96,7 @@ export class StagedState {
   }
 
   #row(name: string): string {
-    const { incarnation, generation } = this.#place
+    const { incarnation, generation } = this.#place()
     return hex(hashParts('stepwell.state', incarnation, generation, name))
   }
 }
@@ -99,6 +105,7 @@ function valueOf(row: string, bytes: Uint8Array): unknown {
   return (openValue(row, bytes) as { readonly value: unknown }).value
 }
 
-function sizeOf(write: Pick<RowWrite, 'key' | 'value'> | undefined): number {
-  return write === undefined ? 0 : write.key.length + (write.value?.length ?? 0)
+/** Of a row with this in it. */
+function sizeOf(payload: Uint8Array | null | undefined): number {
+  return payload === undefined ? 0 : ROW_KEY_CHARS + (payload === null ? 0 : CHECK_BYTES + payload.length)
 }

@@ -272,12 +272,17 @@ export const zombieCases: readonly RunCase[] = [
       const scene = new Scene(harness)
       const aborted: unknown[] = []
       const kept: unknown[] = []
-      const flow = workflow({ name: 'flow', input: z.any() }, async (ctx) => ctx.effect('e', async ({ abortSignal, memo }) => {
-        abortSignal.addEventListener('abort', () => aborted.push(abortSignal.reason))
-        const got = await gates.enter()
-        kept.push(await memo('m', () => 'kept'))
-        return got
-      }, { ...money, onAmbiguous: 'fail' }))
+      const flow = workflow({ name: 'flow', input: z.any() }, async (ctx) => {
+        const value = await ctx.effect('e', async ({ abortSignal, memo, state }) => {
+          abortSignal.addEventListener('abort', () => aborted.push(abortSignal.reason))
+          state.set('before', 1)
+          const got = await gates.enter()
+          state.set('after', 2)
+          kept.push(await memo('m', () => 'kept'), await state.get('before'))
+          return got
+        }, { ...money, onAmbiguous: 'fail' })
+        return [value, await ctx.step('sees', async ({ state }) => [await state.get('before'), await state.get('after')])]
+      })
       const runs = await scene.started(flow, { takesEpoch })
       const { end } = await scene.begin(runs)
       await scene.until('called', () => gates.calls === 1)
@@ -287,8 +292,9 @@ export const zombieCases: readonly RunCase[] = [
       equal(aborted, [])
       gates.open(1, 'paid')
       equal(await end, { kind: 'ended', status: 'completed' })
-      equal((await runs.summary('zombie')).output, 'paid')
-      equal({ calls: gates.calls, kept }, { calls: 1, kept: ['kept'] })
+      // With all that it has changed, also before the restart.
+      equal((await runs.summary('zombie')).output, ['paid', [1, 2]])
+      equal({ calls: gates.calls, kept }, { calls: 1, kept: ['kept', 1] })
       ok(!(await scene.has('effect_decided e')), 'nobody had to decide anything')
     },
   })),
