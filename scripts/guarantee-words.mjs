@@ -255,7 +255,7 @@ export const figures = [
   ['simulate.schedules', 'schedules simulated in one run, the longest'],
   ['simulate.faults', 'faults in them'],
   ['simulate.violations', 'of them, schedules that violated a guarantee: two by one bug of the engine, one by the simulator\'s own, fixed and in the table below'],
-  ['simulateSince.schedules', 'schedules simulated since, on the engine as it is now, in one run'],
+  ['simulateSince.schedules', 'schedules simulated since, in one run'],
   ['simulateSince.violations', 'of them, schedules that violated a guarantee'],
   ['simulateBefore.schedules', 'schedules simulated before, in shorter runs and while there was less to simulate'],
   ['simulateBefore.violations', 'of them, schedules that violated a guarantee: fixed, and in the table below'],
